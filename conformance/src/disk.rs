@@ -15,6 +15,9 @@ use crate::patience::until;
 
 const PAGE: usize = 4096;
 
+/// Has pages put in line for reclaim that wait for it, and clean ones of files dropped.
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
+
 /// Where disks are made.
 const DISKS: &str = "/sys/kernel/config/nullb";
 
@@ -118,6 +121,9 @@ impl Swap {
             memory.load(page * PAGE)?;
         }
         until("being swapped out", || {
+            // A page that another processor has just put into a file waits there to be put
+            // in line for reclaim, and does not go out before. This has all of them put in.
+            fs::write(DROP_CACHES, "1").context(DROP_CACHES)?;
             memory.page_out()?;
             let seen = cached::pages(file)?;
             ensure!(

@@ -6,6 +6,7 @@
 //! | [`ioctl_arguments`] | ioctls of a program, with its memory |
 //! | [`handover_blocks`] | changes of what a previous kernel left, or all of it |
 //! | [`notes`] | what an eventfd or a timer has left |
+//! | [`guest_states`] | what a guest has left, without its RAM |
 //! | [`call_traces`] | calls of several clients, and what fails meanwhile |
 //!
 //! Each has a `run`, which panics if something is found and else says how far it
@@ -17,6 +18,7 @@
 )]
 
 pub mod call_traces;
+pub mod guest_states;
 pub mod handover_blocks;
 pub mod ioctl_arguments;
 pub mod notes;

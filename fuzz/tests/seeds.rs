@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use luo_fuzz::handover_blocks::Outcome;
-use luo_fuzz::{call_traces, handover_blocks, ioctl_arguments, notes};
+use luo_fuzz::{call_traces, guest_states, handover_blocks, ioctl_arguments, notes};
 
 /// The seeds of a target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -59,6 +59,20 @@ fn notes() {
     let outcomes: Vec<_> = seeds("notes").iter().map(|seed| notes::run(seed)).collect();
     let count = |outcome| outcomes.iter().filter(|&&of| of == outcome).count();
     let (read, refused) = (count(notes::Outcome::Read), count(notes::Outcome::Refused));
+    println!("{read} read, {refused} refused");
+    assert!(
+        read >= 10 && refused >= 10,
+        "{read} read, {refused} refused"
+    );
+}
+
+#[test]
+fn guest_states() {
+    let seeds = seeds("guest_states");
+    let outcomes: Vec<_> = seeds.iter().map(|seed| guest_states::run(seed)).collect();
+    let count = |outcome| outcomes.iter().filter(|&&of| of == outcome).count();
+    let read = count(guest_states::Outcome::Read);
+    let refused = count(guest_states::Outcome::Refused);
     println!("{read} read, {refused} refused");
     assert!(
         read >= 10 && refused >= 10,

@@ -18,7 +18,7 @@ use anyhow::Result;
 use luo_lab_protocol::Outcome;
 use walkdir::WalkDir;
 
-use self::cargo::cargo;
+pub(crate) use self::cargo::cargo;
 use crate::show;
 use crate::tally::Tally;
 

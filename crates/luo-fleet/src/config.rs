@@ -22,7 +22,7 @@ pub struct Config {
     pub prefix: String,
     /// How many hosts are let in.
     pub max_hosts: usize,
-    /// How many connections there may be.
+    /// How many connections there may be. When there are as many, who is quiet for longest leaves.
     pub max_connections: usize,
     /// For how many seconds a host counts as present: more than the longest blackout, and than
     /// the time between two questions of it.

@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, mpsc};
+use std::{io, thread};
 
 use clap::Parser;
 use luo_fleet::cli::{Cli, Command};
@@ -26,9 +27,12 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
+    let runtime = has_threads().and_then(|count| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(count)
+            .enable_all()
+            .build()
+    });
     let done = match runtime {
         Ok(runtime) => {
             let done = runtime.block_on(cli.run());
@@ -43,5 +47,37 @@ fn main() -> ExitCode {
             eprintln!("luo-fleet: {why:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// How many threads the runtime is to have, if there can be as many: it would panic without.
+fn has_threads() -> io::Result<usize> {
+    let count = thread::available_parallelism().map_or(1, usize::from);
+    let (all_are_there, told) = mpsc::channel::<()>();
+    let told = Arc::new(Mutex::new(told));
+    let threads: io::Result<Vec<_>> = (0..=count)
+        .map(|_| {
+            let told = Arc::clone(&told);
+            // Each of them waits for the end of this side, or for one that does.
+            let waits = move || drop(told.lock().map(|told| told.recv()));
+            thread::Builder::new().spawn(waits)
+        })
+        .collect();
+    drop(all_are_there);
+    match threads {
+        Ok(threads) => {
+            for thread in threads {
+                // It has nothing to say.
+                let _ = thread.join();
+            }
+            Ok(count)
+        }
+        Err(why) => Err(io::Error::new(
+            why.kind(),
+            format!(
+                "there can be no further thread: {why}; `ulimit -u`, or TasksMax= of the unit, says how \
+                 many there may be"
+            ),
+        )),
     }
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use tokio::net::{TcpListener, TcpSocket, lookup_host};
-use tokio::sync::Semaphore;
 
 use crate::config::Config;
 use crate::server::listen::{acceptor, identities, serve};
 use crate::server::metrics::Metrics;
+use crate::server::room::Room;
 use crate::server::route::Site;
 use crate::state::change::Clock;
 use crate::state::keeper::{Keeper, Parts};
@@ -75,14 +75,14 @@ pub async fn run(config: &Config, clock: Clock) -> Result<Running> {
         identities: identities(&config.access)?,
         metrics: Metrics::new(),
     });
-    let most = Arc::new(Semaphore::new(config.max_connections));
+    let room = Room::new(config.max_connections);
     let mut addresses = Vec::new();
     for address in &config.listen {
         let listener = listen(address).await;
         let listener = listener.with_context(|| address.clone())?;
         addresses.push(listener.local_addr()?);
-        let (tls, site, most) = (tls.clone(), Arc::clone(&site), Arc::clone(&most));
-        tokio::spawn(serve(listener, tls, site, most));
+        let (tls, site, room) = (tls.clone(), Arc::clone(&site), Arc::clone(&room));
+        tokio::spawn(serve(listener, tls, site, room));
     }
     let keeper = Arc::clone(&site.keeper);
     Ok(Running { addresses, keeper })

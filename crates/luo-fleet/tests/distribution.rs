@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is installed beside the program can be used.
 
+use std::collections::BTreeSet;
+
 use luo_fleet::config::Config;
 use luo_fleet::policy::parse::parse;
+use luo_fleet::server::metrics::Metrics;
 
 fn dist(path: &str) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../dist/");
@@ -56,4 +59,45 @@ fn the_unit_runs_the_server_with_no_right_beyond_the_network() {
     for starts in ["luod-update-required.path", "luod-update-entry.path"] {
         assert!(dist(&format!("examples/{starts}")).contains("Unit=luod-update.service\n"));
     }
+}
+
+/// Names of metrics in a text: `luo_fleet_` and what follows, without what a counter or a histogram
+/// adds.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let is_part = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let words = text.split(|letter: char| !is_part(letter));
+    let names = words.filter(|word| word.starts_with("luo_fleet_"));
+    let base = |name: &str| {
+        let suffixes = ["_bucket", "_sum", "_count", "_total"];
+        let end = suffixes.iter().find_map(|end| name.strip_suffix(end));
+        end.unwrap_or(name).to_owned()
+    };
+    names.map(base).collect()
+}
+
+#[test]
+fn alerts_ask_for_metrics_that_there_are_and_the_page_tells_of_all() {
+    let metrics = Metrics::new();
+    // A family is there once it has a member.
+    metrics.decided("permit", 0.001);
+    let text = metrics.text(&crate::page::halted(20), true, 0);
+    let help = text.lines().filter_map(|line| line.strip_prefix("# HELP "));
+    let there: BTreeSet<_> = help
+        .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
+        .collect();
+    for file in ["luo-fleet.rules.yml", "luo-fleet.rules.test.yml"] {
+        let asked = metrics_in(&dist(&format!("prometheus/{file}")));
+        assert!(asked.len() > 6, "{file}: {asked:?}");
+        let missing: Vec<_> = asked.difference(&there).collect();
+        assert!(
+            missing.is_empty(),
+            "{file} asks for {missing:?} of {there:?}"
+        );
+    }
+    let told = metrics_in(&dist("../docs/fleet.md"));
+    let untold: Vec<_> = there.difference(&told).collect();
+    assert!(
+        untold.is_empty(),
+        "docs/fleet.md does not tell of {untold:?}"
+    );
 }

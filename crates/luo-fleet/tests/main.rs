@@ -2,9 +2,13 @@
 //! luo-fleet over Debian's real etcd.
 
 mod common;
+mod costs;
+mod dev;
 mod distribution;
+mod flood;
 mod many;
 mod page;
+mod peers;
 mod protocol;
 mod rollout;
 mod secure;

@@ -7,7 +7,7 @@ use luo_fleet::server::page::page;
 use luo_fleetlock::status::{Condition, Fleet, Group, Host, HostState};
 
 /// A rollout that has halted: `hosts` of which a part is done, and one has failed.
-fn halted(hosts: usize) -> Fleet {
+pub(crate) fn halted(hosts: usize) -> Fleet {
     let begin = 1_796_083_200_000_i64;
     let host = |number: usize| {
         let at = begin + i64::try_from(number).unwrap() * 60_000;

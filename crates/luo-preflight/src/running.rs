@@ -286,6 +286,48 @@ fn memfds(running: &Running) -> Option<Check> {
     Some(warning(NAME, found, remedy))
 }
 
+/// The check of sessions for the next kernel, and what stands before and behind the name of one
+/// that is open where nobody expects it.
+const SESSIONS: &str = "running-sessions";
+const SESSION: &str = "session '";
+const ELSEWHERE: &str = "' is open, and luod does not have it: ";
+
+/// The check of a session that some program has, and that a workload has had, or would have.
+#[must_use]
+pub fn session_elsewhere(name: &str, workload: &str, holders: &[String]) -> Check {
+    let mut check = warning(
+        SESSIONS,
+        format!(
+            "{SESSION}{name}{ELSEWHERE}'{workload}' cannot make one of that name, and an update \
+             takes this one along as nobody's"
+        ),
+        "end the program that has it, mostly a child that the workload has left behind: \
+         `luoctl check` says to root which that is",
+    );
+    name_holders_of_session(&mut check, holders);
+    check
+}
+
+/// The name of the session, of a check that says that a program has it, and not which: whoever
+/// has made it may not look at other programs.
+#[must_use]
+pub fn session_of_unknown_holder(check: &Check) -> Option<&str> {
+    if check.name != SESSIONS || check.found.contains(OPEN_IN) {
+        return None;
+    }
+    let (name, _) = check.found.strip_prefix(SESSION)?.split_once(ELSEWHERE)?;
+    Some(name)
+}
+
+/// Adds to such a check who has the session.
+pub fn name_holders_of_session(check: &mut Check, holders: &[String]) {
+    if !holders.is_empty() {
+        check.found.push_str(OPEN_IN);
+        check.found.push_str(&holders.join(", "));
+        check.remedy = Some("end that program, mostly a child of the workload".to_owned());
+    }
+}
+
 /// The check of the device, when somebody has it.
 const DEVICE: &str = "running-device";
 

@@ -103,6 +103,15 @@ impl System {
             .map_err(|_| format!("/{path} says {text:?}"))
     }
 
+    /// Whether a kernel to jump into is loaded.
+    ///
+    /// # Errors
+    /// In words: the kernel does not say, neither where new ones do nor where older ones do.
+    pub fn is_loaded(&self) -> Known<bool> {
+        self.flag("sys/kernel/kexec/loaded")
+            .or_else(|_| self.flag("sys/kernel/kexec_loaded"))
+    }
+
     /// Gathers the facts of the running kernel. No file is opened whose open would change
     /// something.
     #[must_use]
@@ -116,9 +125,7 @@ impl System {
             strings: self.strings(),
             scratch: self.scratch(command_line.as_deref().unwrap_or_default()),
             memory: self.memory(),
-            is_loaded: self
-                .flag("sys/kernel/kexec/loaded")
-                .or_else(|_| self.flag("sys/kernel/kexec_loaded")),
+            is_loaded: self.is_loaded(),
             image: self.text("sys/kernel/liveupdate/image"),
             is_loading_disabled: self.flag("proc/sys/kernel/kexec_load_disabled"),
             loads_left: self.number("proc/sys/kernel/kexec_load_limit_reboot"),
@@ -396,6 +403,28 @@ impl System {
         })
     }
 
+    /// The processes that have a session for the next kernel open, in the same way, but for some.
+    #[must_use]
+    pub fn holders_of_new_session(&self, name: &str, but: &[u32]) -> Vec<String> {
+        self.processes(|process| {
+            let number: u32 = process.file_name()?.to_str()?.parse().ok()?;
+            if but.contains(&number) {
+                return None;
+            }
+            let mut files = fs::read_dir(process.join("fdinfo")).ok()?.flatten();
+            let is_it = |text: String| {
+                let value = |key: &str| {
+                    let mut lines = text.lines();
+                    lines.find_map(|line| line.strip_prefix(key)).map(str::trim)
+                };
+                value("luo-name:") == Some(name) && value("luo-direction:") == Some("outgoing")
+            };
+            files
+                .any(|file| small_text(&file.path()).is_ok_and(is_it))
+                .then_some(())
+        })
+    }
+
     /// The names and numbers of processes of whose folder something is so.
     fn processes(&self, is_so: impl Fn(&Path) -> Option<()>) -> Vec<String> {
         let Ok(processes) = fs::read_dir(self.root.join("proc")) else {
@@ -462,6 +491,26 @@ mod tests {
         for name in ["box", "init", "ring", "gone"] {
             assert!(shells(name).is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn who_has_a_session_for_the_next_kernel_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        for (process, name, direction) in [
+            ("34", "box", "outgoing"),
+            ("35", "box", "incoming"),
+            ("36", "box.2", "outgoing"),
+            ("37", "box", "outgoing"),
+        ] {
+            let process = root.path().join("proc").join(process);
+            fs::create_dir_all(process.join("fdinfo")).unwrap();
+            fs::write(process.join("comm"), "vmm\n").unwrap();
+            let text = format!("pos:\t0\nluo-name:      {name}\nluo-direction: {direction}\n");
+            fs::write(process.join("fdinfo/5"), text).unwrap();
+        }
+        let system = System::at(root.path());
+        assert_eq!(system.holders_of_new_session("box", &[37]), ["vmm (34)"]);
+        assert!(system.holders_of_new_session("other", &[]).is_empty());
     }
 
     #[test]

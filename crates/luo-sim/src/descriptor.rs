@@ -50,10 +50,12 @@ impl Drop for Descriptor {
         let stat = rustix::fs::fstat(&file);
         if stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo) {
             let (tell, told) = mpsc::channel();
-            thread::spawn(move || {
+            // Where there can be no thread it is closed at once, by this one.
+            let closes = thread::Builder::new().spawn(move || {
                 drop(file);
                 let _ = tell.send(());
             });
+            drop(closes);
             let _ = told.recv_timeout(PATIENCE);
         }
     }

@@ -51,8 +51,8 @@
 //! The suite of behaviour tests (`conformance/`) runs here as it does in our kernel and
 //! in mainline's; docs/conformance.md has what differs, case by case.
 //!
-//! If the simulator itself is killed, so is the command of the boot; what that had
-//! started goes on, and its calls that come here fail with ENOSYS.
+//! If the simulator itself ends, by whatever signal, so does all that its programs have started,
+//! daemons included.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "fuzzing")]

@@ -23,7 +23,7 @@ impl Lookers {
     /// Does something with a pipe for so many pauses at most, and takes those that it took.
     ///
     /// # Errors
-    /// EBUSY at the end of them.
+    /// EBUSY at the end of them; ENOMEM: there can be no thread.
     pub(crate) fn within<T: Send + 'static>(
         self: &Arc<Self>,
         pipe: u64,
@@ -35,7 +35,7 @@ impl Lookers {
         let done = self.until(pipe, end, work);
         let took = begun.elapsed().as_millis() / PAUSE.as_millis();
         *patience = patience.saturating_sub(u32::try_from(took).unwrap_or(u32::MAX));
-        done.ok_or(Errno::EBUSY)
+        done
     }
 
     fn until<T: Send + 'static>(
@@ -43,23 +43,27 @@ impl Lookers {
         pipe: u64,
         end: Instant,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
+    ) -> Result<T, Errno> {
         let left = || end.saturating_duration_since(Instant::now());
         while !lock(&self.0).insert(pipe) {
             if left().is_zero() {
-                return None;
+                return Err(Errno::EBUSY);
             }
             thread::sleep(left().min(PAUSE));
         }
         let (tell, told) = mpsc::channel();
         let own = Arc::clone(self);
-        thread::spawn(move || {
+        let looks = thread::Builder::new().spawn(move || {
             let done = work();
             lock(&own.0).remove(&pipe);
             // Nobody may wait for it any more.
             let _ = tell.send(done);
         });
-        told.recv_timeout(left()).ok()
+        if looks.is_err() {
+            lock(&self.0).remove(&pipe);
+            return Err(Errno::ENOMEM);
+        }
+        told.recv_timeout(left()).map_err(|_| Errno::EBUSY)
     }
 }
 

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::Scope;
+use std::thread::{Builder, Scope};
 
 use luo_sys::seccomp::{Answer, Listener, Notification};
 use luo_sys::supervise::Tree;
@@ -32,6 +32,10 @@ use crate::table::Table;
 
 /// Threads that wait to lead, at most; more than that are let go.
 const SPARE: usize = 3;
+
+/// What a boot cannot go on without, as the subject of an error.
+const THREAD: &str = "a further thread (`ulimit -u`, or TasksMax= of the unit, says how many there \
+                      may be)";
 
 /// Sources of events that are no sockets; those have numbers of 32 bits.
 const LISTENER: u64 = u64::MAX;
@@ -121,7 +125,8 @@ impl<'a> Supervisor<'a> {
             let left = self.waiting.fetch_sub(1, Ordering::AcqRel) - 1;
             if job.is_some() && left == 0 {
                 self.waiting.fetch_add(1, Ordering::AcqRel);
-                scope.spawn(|| self.work(scope));
+                let leads = Builder::new().spawn_scoped(scope, || self.work(scope));
+                self.needs(leads);
             }
             drop(lead);
             if let Some(Job { call, ours }) = &job {
@@ -193,6 +198,13 @@ impl<'a> Supervisor<'a> {
         }
         pending.extend(events.iter().map(|event| (event.data.u64(), event.flags)));
         Ok(())
+    }
+
+    /// The boot breaks off where there can be no thread: nobody would lead.
+    fn needs<T>(&self, thread: std::io::Result<T>) {
+        if let Err(why) = thread {
+            self.machine.stop.ask(End::Broken(Error::io(THREAD)(why)));
+        }
     }
 
     fn command_ended(&self) {
@@ -279,10 +291,11 @@ impl<'a> Supervisor<'a> {
             return object.release(machine);
         };
         driver.close_begins();
-        scope.spawn(move || {
+        let closes = Builder::new().spawn_scoped(scope, move || {
             object.release(machine);
             driver.close_ends();
         });
+        self.needs(closes);
         driver.let_closes_end(&machine.stop);
     }
 

@@ -96,6 +96,30 @@ fn what_nobody_can_mean_is_refused() {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
+/// Also those that have left their session and their parent. Nobody is asked to end them.
+#[test]
+fn whoever_is_killed_takes_the_machine_along() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::io::{BufRead as _, BufReader, Read as _};
+    let script = "(setsid sleep 1000 &) ; sleep 1000 & echo on; exec sleep 1000";
+    for signal in [Signal::TERM, Signal::KILL] {
+        let mut child = Command::new(SIM)
+            .args(["run", "--boot", script])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "on\n");
+        let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), None);
+        // Each of them has this end, so it is over when they are.
+        assert_eq!(said.read_to_end(&mut Vec::new()).unwrap(), 0);
+    }
+}
+
 #[test]
 fn the_trace_is_lines_of_json() {
     let path = std::env::temp_dir().join(format!("luo-sim-{}.json", std::process::id()));

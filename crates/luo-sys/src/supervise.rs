@@ -9,7 +9,11 @@
 //! ```
 //!
 //! The init is what keeps the tree together: whatever daemonises stays below it,
-//! so that all of it can be found, and be looked into where only ancestors may.
+//! so that all of it can be found, and be looked into where only ancestors may. It
+//! hears of the end of this process, whatever ends it, by the socket between the two,
+//! and ends all that is below it then.
+
+mod orphans;
 
 use core::mem::MaybeUninit;
 use std::io;
@@ -27,7 +31,8 @@ use rustix::net::{
 use crate::error::{Error, Result};
 use crate::seccomp::{Instruction, Listener};
 
-/// A tree of supervised processes.
+/// A tree of supervised processes. All of them are killed when this is dropped, and
+/// when this process ends, by whatever.
 #[derive(Debug)]
 pub struct Tree {
     /// The init.
@@ -89,8 +94,8 @@ pub type DescriptorLimit = rustix::process::Rlimit;
 
 /// Starts `command` under `filter`, with a limit of descriptors of its own.
 ///
-/// The thread that calls this must outlive the tree: the tree is killed when it
-/// ends.
+/// If the thread that calls this has descriptors of its own it must outlive the tree:
+/// the tree is killed when they are closed.
 ///
 /// # Errors
 /// [`SpawnError`]; nothing is left behind.
@@ -195,11 +200,8 @@ fn begin(
     filter: &[libc::sock_filter],
     limit: &DescriptorLimit,
 ) -> io::Result<()> {
-    // SAFETY: these take numbers only.
-    unsafe {
-        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
-    }
+    // SAFETY: takes numbers only.
+    unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) };
     // SAFETY: a plain fork without the C library's preparations, which this process
     // of one thread does not need: both sides make system calls only, until one
     // executes another program and the other exits.
@@ -302,6 +304,9 @@ fn install(filter: &[libc::sock_filter]) -> Option<OwnedFd> {
     None
 }
 
+/// How long the init waits for news where the kernel sends none of its children.
+const NEWS: libc::c_int = 100;
+
 /// Is the init, until nobody is left.
 fn be_init(socket: RawFd, command: libc::pid_t) -> ! {
     // Its own end is the supervisor's to decide: what a terminal sends goes to the
@@ -318,21 +323,88 @@ fn be_init(socket: RawFd, command: libc::pid_t) -> ! {
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
     close_all_but(socket);
+    let news = news_of_children();
     loop {
-        let mut status = 0;
-        // SAFETY: the kernel writes one number at the pointer.
-        let ended = unsafe { libc::wait4(-1, &raw mut status, 0, core::ptr::null_mut()) };
-        if ended == command {
-            let bytes = message(Step::Ended, status);
-            // SAFETY: the bytes are borrowed and as many as it says. If nobody reads
-            // them, nobody wants to know.
-            unsafe { libc::write(socket, bytes.as_ptr().cast(), bytes.len()) };
-        } else if ended < 0 && io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            // SAFETY: ends this process at once, without handlers of the program it
-            // was forked from.
-            unsafe { libc::_exit(0) };
+        reap(socket, command);
+        let mut fds = [(socket, 0), (news, libc::POLLIN)].map(|(fd, events)| libc::pollfd {
+            fd,
+            events,
+            revents: 0,
+        });
+        let patience = if news < 0 { NEWS } else { -1 };
+        // SAFETY: the kernel writes into the two structures, which are borrowed. One of a
+        // number below zero it passes over.
+        unsafe { libc::poll(fds.as_mut_ptr(), 2, patience) };
+        let [supervisor, children] = fds;
+        // Nobody writes to this end: it says something when the other one is closed.
+        if supervisor.revents != 0 {
+            end_all();
+        }
+        if children.revents != 0 {
+            let mut told = [0u8; 128];
+            // SAFETY: the kernel writes as many bytes as there are, into bytes of ours.
+            unsafe { libc::read(news, told.as_mut_ptr().cast(), told.len()) };
         }
     }
+}
+
+/// A descriptor that can be read when a child has ended; below zero where there can be
+/// none.
+fn news_of_children() -> RawFd {
+    // SAFETY: the default for this signal runs no code. The set is a plain one, which the
+    // first call fills, and the kernel reads.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        let mut set = core::mem::zeroed::<libc::sigset_t>();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, core::ptr::null_mut());
+        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
+    }
+}
+
+/// Waits for a child; gives 0 if it is not to wait and none has ended, and less if there is
+/// none.
+fn wait(status: &mut libc::c_int, flags: libc::c_int) -> libc::pid_t {
+    loop {
+        // SAFETY: the kernel writes one number at the pointer.
+        let ended = unsafe { libc::wait4(-1, status, flags, core::ptr::null_mut()) };
+        if ended >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
+            return ended;
+        }
+    }
+}
+
+/// Reaps who has ended, and tells how the command did. Ends with the last of them.
+fn reap(socket: RawFd, command: libc::pid_t) {
+    loop {
+        let mut status = 0;
+        match wait(&mut status, libc::WNOHANG) {
+            0 => return,
+            ended if ended == command => {
+                let bytes = message(Step::Ended, status);
+                // SAFETY: the bytes are borrowed and as many as it says. If nobody reads
+                // them, nobody wants to know.
+                unsafe { libc::write(socket, bytes.as_ptr().cast(), bytes.len()) };
+            }
+            ended if ended < 0 => leave(),
+            _ => {}
+        }
+    }
+}
+
+/// Kills all that is below the init, and ends with it. Whoever loses its parent by that becomes
+/// the init's own child.
+fn end_all() -> ! {
+    // With the init the kernel kills the command at least.
+    while orphans::kill_children() && wait(&mut 0, 0) >= 0 {}
+    leave()
+}
+
+/// Ends this process at once, without handlers of the program that it was forked from.
+fn leave() -> ! {
+    // SAFETY: it takes a number, and does not return.
+    unsafe { libc::_exit(0) }
 }
 
 /// Closes what the init was forked with: its pipes must end when the others close
@@ -412,6 +484,31 @@ mod tests {
         assert_eq!(ended.code(), Some(7));
         // The init ends by itself when nobody is left.
         assert!(tree.init.wait().unwrap().success());
+    }
+
+    /// One that has left its session and its parent goes, too.
+    #[test]
+    fn all_of_a_tree_go_with_whoever_supervises_it() {
+        use std::io::{BufRead as _, BufReader, Read as _};
+        let mut command = Command::new("sh");
+        let script = "(setsid sleep 1000 &) ; sleep 1000 & echo on; exec sleep 1000";
+        command.args(["-c", script]);
+        command.stdout(std::process::Stdio::piped());
+        let tree = spawn(command, &ask_about(libc::SYS_uname), limit()).unwrap();
+        let Tree {
+            mut init,
+            listener,
+            control,
+        } = tree;
+        let mut said = BufReader::new(init.stdout.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert_eq!(line, "on\n");
+        // As the kernel does when this process is killed.
+        drop((control, listener));
+        // It ends when nobody has it any more.
+        assert_eq!(said.read_to_end(&mut Vec::new()).unwrap(), 0);
+        assert!(init.wait().unwrap().success());
     }
 
     #[test]

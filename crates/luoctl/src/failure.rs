@@ -345,17 +345,53 @@ const START: &str = "start it: `systemctl start luod` (without systemd: `luod su
 mod tests {
     use super::*;
 
+    fn told(error: Error<admin::Error>) -> Told {
+        match Failure::from(error) {
+            Failure::Told(told) => *told,
+            Failure::Output(why) => panic!("{why}"),
+        }
+    }
+
+    /// A question undoes nothing, for it has begun nothing.
+    #[test]
+    fn a_question_that_fails_has_undone_nothing() {
+        let next = |call: &str| {
+            let (errno, message) = (5, "EIO".to_owned());
+            let call = call.to_owned();
+            let refused = admin::Error::Kernel {
+                call,
+                errno,
+                message,
+            };
+            told(Error::Refused(refused)).next.unwrap()
+        };
+        for question in QUESTIONS {
+            assert!(
+                next(question).starts_with("nothing was changed;"),
+                "{question}"
+            );
+        }
+        assert!(next("PREPARE").starts_with("what luod had begun is undone;"));
+    }
+
+    /// One that has no descriptor left closes what comes, and runs on.
+    #[test]
+    fn a_connection_that_is_over_need_not_be_the_end_of_luod() {
+        let next = told(Error::AgentGone).next.unwrap();
+        assert!(next.starts_with("if luod has ended, an update"), "{next}");
+        assert!(
+            next.contains("if it has not, it takes no more connections"),
+            "{next}"
+        );
+    }
+
     #[test]
     fn nobody_is_told_to_start_luod_who_cannot_know_whether_it_runs() {
         let told = |why: io::Error| {
-            let error = Error::<admin::Error>::NoAgent {
+            told(Error::NoAgent {
                 path: "/run/luod/admin".into(),
                 why,
-            };
-            match Failure::from(error) {
-                Failure::Told(told) => *told,
-                Failure::Output(why) => panic!("{why}"),
-            }
+            })
         };
         // EMFILE
         let few = told(io::Error::from_raw_os_error(24));

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who has the device open.
+//! Who has the device open, or a session that luod has let go of.
 //!
 //! Under its unit luod has few capabilities, and may not look at the files of programs that have
 //! more, which is who can open the device. It does not get CAP_SYS_PTRACE for that: it reads what
@@ -14,8 +14,8 @@ use luo_varlink::admin::Error as Refusal;
 /// What a call of an administrator may end with.
 type Error = luo_client::agent::Error<Refusal>;
 
-/// Adds to a report of luod's who has the device, where that is what stands in the way and luod
-/// does not know it.
+/// Adds to a report of luod's who has the device or a session, where that is what stands in the way
+/// and luod does not know it.
 pub(crate) fn name(report: &mut Report) {
     name_of(report, &System::default());
 }
@@ -33,6 +33,12 @@ fn name_of(report: &mut Report, system: &System) {
     if let Some(check) = checks.find(|check| running::is_of_unknown_holder(check)) {
         running::name_holders(check, &system.holders());
     }
+    for check in &mut report.checks {
+        if let Some(name) = running::session_of_unknown_holder(check) {
+            let holders = system.holders_of_new_session(name, &[]);
+            running::name_holders_of_session(check, &holders);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -40,6 +46,26 @@ mod tests {
     use std::fs;
 
     use super::*;
+
+    #[test]
+    fn who_has_a_session_that_luod_has_let_go_of_is_named() {
+        let root = tempfile::tempdir().unwrap();
+        let process = root.path().join("proc/34");
+        fs::create_dir_all(process.join("fdinfo")).unwrap();
+        fs::write(process.join("comm"), "sleep\n").unwrap();
+        let text = "luo-name: box's\nluo-direction: outgoing\n";
+        fs::write(process.join("fdinfo/5"), text).unwrap();
+        let report = |holders: &[String]| Report {
+            ok: true,
+            checks: vec![running::session_elsewhere("box's", "vmm", holders)],
+        };
+        let mut seen = report(&[]);
+        name_of(&mut seen, &System::at(root.path()));
+        assert_eq!(seen, report(&["sleep (34)".to_owned()]));
+        let again = seen.clone();
+        name_of(&mut seen, &System::at(root.path()));
+        assert_eq!(seen, again);
+    }
 
     #[test]
     fn whoever_luod_does_not_see_is_named() {

@@ -105,9 +105,19 @@ impl Cancels {
                     }
                     ours.set(Stage::Wanted);
                     // The cancel waits until all is undone. The next ^C must not wait.
-                    let (folder, ours) = (folder.clone(), ours.clone());
-                    std::thread::spawn(move || ask(&folder, &ours));
-                    complain("luoctl: luod is asked to cancel; ^C once more does not wait for it");
+                    let asks = {
+                        let (folder, ours) = (folder.clone(), ours.clone());
+                        std::thread::Builder::new().spawn(move || ask(&folder, &ours))
+                    };
+                    if asks.is_ok() {
+                        complain(
+                            "luoctl: luod is asked to cancel; ^C once more does not wait for it",
+                        );
+                    } else {
+                        // There can be no further thread, so it has to wait.
+                        complain("luoctl: luod is asked to cancel, and its answer is waited for");
+                        ask(&folder, &ours);
+                    }
                 }
             })?;
         Ok(Self {

@@ -252,6 +252,8 @@ fn promtool_agrees_with_the_alerts() {
     for arguments in [
         ["check", "rules", "luod.rules.yml"],
         ["test", "rules", "luod.rules.test.yml"],
+        ["check", "rules", "luo-fleet.rules.yml"],
+        ["test", "rules", "luo-fleet.rules.test.yml"],
     ] {
         let mut promtool = std::process::Command::new("promtool");
         let ended = promtool.args(arguments).current_dir(&folder).output();
@@ -435,7 +437,6 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// What `cargo install` would install of this project: no program of a test.
 /// What starts an update is one service; each of the others starts that.
 #[test]
 fn the_examples_of_what_starts_an_update_start_one_that_is_a_command() {
@@ -471,6 +472,7 @@ fn the_examples_of_what_starts_an_update_start_one_that_is_a_command() {
     assert_eq!(starters, 3, "a timer, a required reboot, a new boot entry");
 }
 
+/// What `cargo install` would install of this project: no program of a test.
 #[test]
 fn only_what_is_meant_to_be_installed_is() {
     let mut programs = BTreeSet::new();

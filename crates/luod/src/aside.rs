@@ -3,11 +3,13 @@
 //! may want the lock of a file's inode, which a program has for as long as it writes. So what
 //! the agent holds for others is closed by threads, and what a peer says is a session is asked
 //! for its name by one. So many of them may wait at the same time; what comes then waits behind
-//! them.
+//! them. luod has them all made when it starts, and none later: where a thread finds no memory for
+//! itself, all of luod would end.
 
 use std::collections::VecDeque;
+use std::io;
 use std::ops::Deref;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -15,16 +17,22 @@ use tokio::sync::oneshot;
 /// Threads that may wait at the same time.
 const MOST: usize = 64;
 
+/// Bytes of the stack of each: they close, and ask for a name.
+const STACK: usize = 256 << 10;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The queue of jobs, and the threads that work on it.
 struct Queue {
     jobs: VecDeque<Job>,
-    /// When each thread has begun with what it does now.
+    /// When each thread has begun with what it does now, if it does something.
     threads: Vec<Option<Instant>>,
 }
 
 static QUEUE: Mutex<Queue> = Mutex::new(Queue::new());
+
+/// A job has come.
+static COMES: Condvar = Condvar::new();
 
 impl Queue {
     const fn new() -> Self {
@@ -34,36 +42,26 @@ impl Queue {
         }
     }
 
-    /// A place for a thread, if one more is wanted and may be.
-    fn place(&mut self) -> Option<usize> {
-        if self.jobs.is_empty() {
-            return None;
-        }
-        let free = self.threads.iter().position(Option::is_none);
-        let place = match free {
-            Some(place) => place,
-            None if self.threads.len() < MOST => {
-                self.threads.push(None);
-                self.threads.len() - 1
-            }
-            None => return None,
-        };
-        self.begin(place);
-        Some(place)
+    /// Whether one more thread is wanted, and may be.
+    fn wants_more(&self) -> bool {
+        let idle = self.threads.len() - self.busy();
+        self.jobs.len() > idle && self.threads.len() < MOST
     }
 
-    fn begin(&mut self, place: usize) {
-        if let Some(begun) = self.threads.get_mut(place) {
-            *begun = Some(Instant::now());
-        }
+    /// One more thread. It has its place before it looks for a job.
+    fn start(&mut self) -> io::Result<()> {
+        let place = self.threads.len();
+        let thread = std::thread::Builder::new().name("aside".into());
+        thread.stack_size(STACK).spawn(move || work(place))?;
+        self.threads.push(None);
+        Ok(())
     }
 
-    /// The next job of a thread; without one its place is free.
+    /// The next job of a thread; without one it waits.
     fn next(&mut self, place: usize) -> Option<Job> {
         let job = self.jobs.pop_front();
-        match job {
-            Some(_) => self.begin(place),
-            None => self.leave(place),
+        if let Some(begun) = self.threads.get_mut(place) {
+            *begun = job.is_some().then(Instant::now);
         }
         job
     }
@@ -71,16 +69,38 @@ impl Queue {
     fn busy(&self) -> usize {
         self.threads.iter().flatten().count()
     }
-
-    fn leave(&mut self, place: usize) {
-        if let Some(begun) = self.threads.get_mut(place) {
-            *begun = None;
-        }
-    }
 }
 
 fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a thread does.
+fn work(place: usize) {
+    let mut held = queue();
+    loop {
+        held = match held.next(place) {
+            Some(job) => {
+                // The lock is given back before the job is done.
+                drop(held);
+                job();
+                queue()
+            }
+            None => COMES.wait(held).unwrap_or_else(PoisonError::into_inner),
+        };
+    }
+}
+
+/// Has all threads made that there may ever be: later there may be no memory for one.
+///
+/// # Errors
+/// There cannot be so many.
+pub(crate) fn begin() -> io::Result<()> {
+    let mut queue = queue();
+    while queue.threads.len() < MOST {
+        queue.start()?;
+    }
+    Ok(())
 }
 
 /// Has a thread do something, and gives what waits for its end.
@@ -92,22 +112,17 @@ pub(crate) fn run<T: Send + 'static>(
         // If nobody waits for it any more, it goes here.
         drop(tell.send(job()));
     };
-    let place = {
+    let started = {
         let mut queue = queue();
         queue.jobs.push_back(Box::new(job));
-        queue.place()
-    };
-    if let Some(place) = place {
-        let thread = std::thread::Builder::new().name("aside".into());
-        let run = move || {
-            while let Some(job) = next(place) {
-                job();
-            }
-        };
-        if let Err(why) = thread.spawn(run) {
-            queue().leave(place);
-            tracing::error!("descriptors are closed later: no thread can be started: {why}");
+        match queue.wants_more() {
+            true => queue.start(),
+            false => Ok(()),
         }
+    };
+    COMES.notify_one();
+    if let Err(why) = started {
+        tracing::error!("descriptors are closed later: no thread can be started: {why}");
     }
     told
 }
@@ -115,11 +130,6 @@ pub(crate) fn run<T: Send + 'static>(
 /// Has a thread close something.
 pub(crate) fn close(what: impl Send + 'static) -> oneshot::Receiver<()> {
     run(move || drop(what))
-}
-
-/// The lock is given back before the job is done.
-fn next(place: usize) -> Option<Job> {
-    queue().next(place)
 }
 
 /// Whether a thread is free for one more.
@@ -215,21 +225,19 @@ mod tests {
     #[test]
     fn so_many_threads_wait_and_no_more() {
         let mut queue = Queue::new();
-        let mut places = Vec::new();
-        for _ in 0..MOST + 3 {
-            queue.jobs.push_back(Box::new(|| ()));
-            places.extend(queue.place());
-            // The thread has taken its job.
-            if places.len() < MOST {
-                queue.jobs.pop_front();
-            }
-        }
-        assert_eq!(places.len(), MOST);
-        let left = queue.jobs.len();
-        assert!(left >= 3 && queue.place().is_none());
-        assert!((0..left).all(|_| queue.next(0).is_some()));
+        let comes = |queue: &mut Queue| queue.jobs.push_back(Box::new(|| ()));
+        comes(&mut queue);
+        assert!(queue.wants_more(), "there is none");
+        queue.threads.push(None);
+        assert!(!queue.wants_more(), "there is one that waits");
+        assert!(queue.next(0).is_some());
+        comes(&mut queue);
+        assert!(queue.wants_more(), "it is at another");
+        queue.threads.resize(MOST, Some(Instant::now()));
+        assert!(!queue.wants_more(), "there are as many as may be");
+        assert_eq!(queue.busy(), MOST);
+        assert!(queue.next(0).is_some());
         assert!(queue.next(0).is_none());
-        queue.jobs.push_back(Box::new(|| ()));
-        assert_eq!(queue.place(), Some(0));
+        assert_eq!(queue.busy(), MOST - 1);
     }
 }

@@ -17,7 +17,8 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agent::{Agent, Parts, Reread, at_last};
+use crate::agent::{Agent, Parts, Reread, at_last, begin_to_count};
+use crate::aside;
 use crate::decide::config::{BadConfig, Config, ROOT};
 use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
@@ -28,6 +29,7 @@ use crate::manager::notify;
 use crate::manager::store::Store;
 use crate::manager::supervise::{BAD_CONFIG, REFUSED_HANDOVER};
 use crate::server::{self, Sockets};
+use crate::threads;
 
 /// Descriptors to have room for: two for each workload and some.
 const DESCRIPTORS: u64 = 65_536;
@@ -204,6 +206,9 @@ fn way_out(why: &anyhow::Error) -> &'static str {
         ": luod is to be run by root"
     } else if is(|why| Errno::from_io_error(why) == Some(Errno::MFILE)) {
         ": luod has no descriptor left: set LimitNOFILE=65536 in its unit (`ulimit -n 65536`)"
+    } else if is(threads::is_missing) {
+        ": luod makes all its threads when it starts, and there can be no further one: see TasksMax= \
+         and MemoryMax= of its unit, `ulimit -u` and `ulimit -v`"
     } else {
         ""
     }
@@ -316,14 +321,14 @@ fn has_room_for_sockets(folder: &Path) -> Result<()> {
 
 fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
     has_room_for_sockets(&cli.runtime_directory)?;
+    threads::can_be_had()?;
+    aside::begin().map_err(threads::missing)?;
+    begin_to_count().map_err(threads::missing)?;
     // With a part of what is kept the rest would pass for lost: it is tried again.
     let (store, stored) = Store::take().context("the descriptor store")?;
     make_room_for_descriptors();
     make_room_for_files();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("the runtime")?;
+    let runtime = threads::runtime()?;
     let local = tokio::task::LocalSet::new();
     let done = local.block_on(&runtime, async {
         // From here on none of these ends the process by itself.
@@ -342,7 +347,7 @@ fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
         let sockets = Sockets::bind(&cli.runtime_directory)
             .with_context(|| cli.runtime_directory.display().to_string())?;
         let notes = Notes::open(&cli.runtime_directory).context("the notes")?;
-        let kernel = Worker::start(Linux::default()).context("a thread")?;
+        let kernel = Worker::start(Linux::default()).map_err(threads::missing)?;
         let probing = kernel.run(|kernel| kernel.probe());
         let probe = match at_last("GET_INFO", probing).await {
             Ok(probe) => probe,

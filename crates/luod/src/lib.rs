@@ -13,6 +13,7 @@
 //! | [`kernel`] | talks to `/dev/liveupdate` and kexec, on a thread of its own |
 //! | [`agent`] | holds workloads and sessions; runs updates |
 //! | [`server`] | talks Varlink with peers, a task each |
+//! | `threads` | all threads that there will ever be, made at the start |
 //! | [`command`] | reads the configuration, puts the parts together, runs them |
 //!
 //! Enter at [`command`], or at [`agent`]; the crate `luo-varlink` is what peers see.
@@ -28,3 +29,4 @@ pub mod manager;
 #[cfg(test)]
 mod rooms;
 pub mod server;
+mod threads;

@@ -16,12 +16,14 @@ pub mod scene;
 
 use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
+use std::io::{PipeReader, PipeWriter};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use luo_scenes::stage::{Stage, within};
 use luo_varlink::{HistoryEntry, Outcome, Phase, paths};
 use luo_vmm::point::Point;
+use rustix::io::Errno;
 
 use crate::keeper::{self, Keeper};
 use crate::patience::{DEADLINES, GUEST, PATIENCE};
@@ -33,6 +35,17 @@ pub(crate) const KILLED_AT: &str = "LUO_VMM_KILLED_AT";
 /// The file of what luo-vmm says.
 pub(crate) const LOG: &str = "luo-vmm.log";
 
+/// Where what a guest says goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// Into a file.
+    Kept,
+    /// Onto a disk that is full.
+    FullDisk,
+    /// Into a pipe that is full, and that nobody reads.
+    FullPipe,
+}
+
 /// A machine in one boot.
 pub struct Monitor {
     pub(crate) stage: Stage,
@@ -43,7 +56,11 @@ pub struct Monitor {
     pub(crate) needs: Vec<&'static str>,
     /// Arguments for luo-vmm beside those that each guest has.
     pub(crate) extra: Vec<&'static str>,
+    /// Where what the guest says goes to.
+    pub(crate) words: Words,
     running: RefCell<Option<Child>>,
+    /// The side of a pipe that nobody reads.
+    unread: RefCell<Option<PipeReader>>,
     keeper: RefCell<Option<Keeper>>,
 }
 
@@ -61,7 +78,9 @@ impl Monitor {
             say,
             needs: Vec::new(),
             extra: Vec::new(),
+            words: Words::Kept,
             running: RefCell::default(),
+            unread: RefCell::default(),
             keeper: RefCell::default(),
         })
     }
@@ -116,8 +135,6 @@ impl Monitor {
         command
             .args(["luo-vmm", "run", name, "--memory", "256M"])
             .arg(format!("--needs={}", needs.join(",")))
-            .arg("--serial")
-            .arg(folder.join("serial"))
             .args(self.kind.arguments(folder)?)
             .args(&self.extra)
             .env(paths::RUNTIME_VARIABLE, self.stage.runtime())
@@ -125,6 +142,20 @@ impl Monitor {
             .stderr(log);
         if let Some(point) = killed {
             command.env(KILLED_AT, point.word());
+        }
+        match self.words {
+            Words::Kept => {
+                command.arg("--serial").arg(folder.join("serial"));
+            }
+            Words::FullDisk => {
+                command.args(["--serial", "/dev/full"]);
+            }
+            Words::FullPipe => {
+                let (read, write) = std::io::pipe()?;
+                fill(&write)?;
+                command.stdout(write);
+                *self.unread.borrow_mut() = Some(read);
+            }
         }
         *self.running.borrow_mut() = Some(command.spawn()?);
         Ok(())
@@ -221,6 +252,19 @@ impl Monitor {
             Err(why) => Err(why).with_context(|| self.log()),
         }
     }
+}
+
+/// Fills a pipe. Whoever writes into it from then on waits.
+fn fill(pipe: &PipeWriter) -> Result<()> {
+    rustix::io::ioctl_fionbio(pipe, true)?;
+    loop {
+        match rustix::io::write(pipe, &[b'x'; 4096]) {
+            Ok(_) => {}
+            Err(Errno::AGAIN) => break,
+            Err(why) => return Err(why.into()),
+        }
+    }
+    Ok(rustix::io::ioctl_fionbio(pipe, false)?)
 }
 
 /// Ticks of the processor's counter in a millisecond, as KVM has them.

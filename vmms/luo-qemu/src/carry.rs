@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::exit::Error;
 use crate::guest::Guest;
 use crate::qmp::{self, left};
-use crate::state::{HEAD, Head, LENGTH};
+use crate::state::{HEAD, Head, LENGTH, MARK, MARKED};
 
 /// The name by which QEMU knows its end of the pipe.
 const PIPE: &str = "luo-state";
@@ -42,12 +42,8 @@ pub fn save(guest: &mut Guest, to: &Region, ran: bool, end: Instant) -> Result<u
     let room = to.size().saturating_sub(HEAD);
     let stream = read_all(read, room, end)?;
     settled(guest, end)?;
-    let head = Head::of(&stream, ran);
-    let file = to.file();
-    let written = file
-        .write_all_at(&stream, HEAD)
-        .and_then(|()| file.write_all_at(&head.encode(), 0));
-    written.map_err(Error::system("the guest's state"))?;
+    put(to, &stream, HEAD)?;
+    remember(to, &Head::of(&stream, ran))?;
     Ok(stream.len() as u64)
 }
 
@@ -56,16 +52,21 @@ pub fn save(guest: &mut Guest, to: &Region, ran: bool, end: Instant) -> Result<u
 /// # Errors
 /// [`Error::System`].
 pub fn forget(region: &Region) -> Result<(), Error> {
-    let written = region.file().write_all_at(&[0; LENGTH], 0);
-    written.map_err(Error::system("the guest's state"))
+    put(region, &[0; LENGTH], 0)?;
+    put(region, &[0; MARKED], MARK)
 }
 
-/// Takes [`forget`] back: the guest has not gone on.
+/// Takes [`forget`] and [`mark_used`] back: the guest has not gone on.
 ///
 /// # Errors
 /// [`Error::System`].
 pub fn remember(region: &Region, head: &Head) -> Result<(), Error> {
-    let written = region.file().write_all_at(&head.encode(), 0);
+    put(region, &[0; MARKED], MARK)?;
+    put(region, &head.encode(), 0)
+}
+
+fn put(to: &Region, bytes: &[u8], at: u64) -> Result<(), Error> {
+    let written = to.file().write_all_at(bytes, at);
     written.map_err(Error::system("the guest's state"))
 }
 
@@ -74,10 +75,14 @@ pub fn remember(region: &Region, head: &Head) -> Result<(), Error> {
 /// # Errors
 /// [`Error::State`], [`Error::System`].
 pub fn head(region: &Region) -> Result<Option<Head>, Error> {
-    let mut bytes = [0; LENGTH];
-    let read = region.file().read_exact_at(&mut bytes, 0);
+    let (mut bytes, mut mark) = ([0; LENGTH], [0; MARKED]);
+    let file = region.file();
+    let read = file
+        .read_exact_at(&mut bytes, 0)
+        .and_then(|()| file.read_exact_at(&mut mark, MARK));
     read.map_err(Error::system("the guest's state"))?;
-    Ok(Head::parse(&bytes, region.size().saturating_sub(HEAD))?)
+    let room = region.size().saturating_sub(HEAD);
+    Ok(Head::parse(&bytes, &mark, room)?)
 }
 
 /// The state in a region, if it is the one that was written.
@@ -98,9 +103,7 @@ pub fn stream(region: &Region, head: &Head) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// [`Error::System`].
 pub fn mark_used(region: &Region, head: &Head) -> Result<(), Error> {
-    let mut used = *head;
-    used.used = true;
-    remember(region, &used)
+    put(region, &head.mark(), MARK)
 }
 
 /// Has a QEMU that waits take the state. The guest stands still afterwards.

@@ -78,6 +78,10 @@ pub struct Begun {
 /// [`Error`].
 pub fn begin(wanted: &Wanted, workload: &mut Workload, told: &Told<'_>) -> Result<Begun, Error> {
     let name = &wanted.name;
+    // What can fail comes before the guest runs, for it ends with this program.
+    let mut regions = Regions::new();
+    regions.create(STATE, carry::ROOM)?;
+    regions.set_metadata(METADATA)?;
     let (machine, ram, words) = match incoming(name, workload)? {
         Some(claim) => {
             (told.reach)(Point::Claimed);
@@ -89,10 +93,7 @@ pub fn begin(wanted: &Wanted, workload: &mut Workload, told: &Told<'_>) -> Resul
     };
     // The agent that is lost now is told when it is back.
     let _ = workload.describe(&words);
-    let mut regions = Regions::new();
     regions.adopt(RAM, ram)?;
-    regions.create(STATE, carry::ROOM)?;
-    regions.set_metadata(METADATA)?;
     let session = session(name, workload, &regions, told)?;
     Ok(Begun {
         machine,
@@ -123,7 +124,7 @@ fn first(wanted: &Wanted, told: &Told<'_>) -> Result<(Machine, File, String), Er
     let ram = regions.create(RAM, wanted.memory)?.file().try_clone();
     let ram = ram.map_err(Error::system("the guest's RAM"))?;
     let mut machine = Machine::first(&ram, wanted.memory, &wanted.program, wanted.out())?;
-    let khz = machine.khz()?;
+    let khz = machine.khz();
     machine.start()?;
     (told.reach)(Point::Started);
     (told.say)(&format!(
@@ -170,11 +171,15 @@ fn after_jump(
     }
     let mut machine = Machine::restore(ram.file(), &state, wanted.out())?;
     (told.reach)(Point::Loaded);
-    carry::mark_used(kept, &head)?;
-    (told.reach)(Point::Used);
     let warning = machine.set_clocks(&state.clocks, wanted.clock)?;
-    machine.start()?;
-    let gap = state.clocks.since(state.told, host()?);
+    let file = ram.file().try_clone();
+    let file = file.map_err(Error::system("the guest's RAM"))?;
+    // Up to here nothing has run, and it can be tried again. The guest's own thread makes the mark
+    // with nothing between it and the first step of the guest.
+    machine.start_after(carry::marker(kept, &head)?)?;
+    (told.reach)(Point::Used);
+    let now = host()?;
+    let gap = state.clocks.since(state.told, now, machine.host_khz());
     (told.reach)(Point::Resumed);
     if let Some(warning) = &warning {
         (told.say)(warning);
@@ -196,12 +201,7 @@ fn after_jump(
     let _ = workload.describe(&words);
     restored(workload)?;
     (told.reach)(Point::Restored);
-    let file = ram.file().try_clone();
-    Ok((
-        machine,
-        file.map_err(Error::system("the guest's RAM"))?,
-        words,
-    ))
+    Ok((machine, file, words))
 }
 
 /// A region that has to be there.

@@ -68,8 +68,10 @@ pub enum Refusal {
 const GDT: u64 = 0x500;
 const PARAMS: u64 = 0x7000;
 const CMDLINE: u64 = 0x2_0000;
-/// The kernel's limit, and its final zero.
+/// The limit of kernels, and its final zero. A kernel may say a lower one.
 const CMDLINE_LIMIT: usize = 2048;
+/// How high an initramfs may end for a kernel that does not say it.
+const INITRD_MAX: u32 = 0x37ff_ffff;
 /// Where RAM ends that a PC keeps for its firmware.
 const LOW_END: u64 = 0x9_fc00;
 /// Where a program is loaded.
@@ -164,6 +166,14 @@ fn linux(ram: &Ram, path: &Path, initrd: Option<&Path>, line: &str) -> Result<u6
         .setup_header
         .ok_or_else(|| no_kernel("no header".into()))?;
     let end = ram.last_addr().0 + 1;
+    // Where it unpacks itself: not below the address that it prefers.
+    let from = loaded.kernel_load.0.max(header.pref_address);
+    let from = from.checked_next_multiple_of(u64::from(header.kernel_alignment).max(1));
+    let needed = from.and_then(|from| from.checked_add(u64::from(header.init_size)));
+    let needed = needed.filter(|needed| *needed <= end);
+    let needed = needed.ok_or(Refusal::NoRoom {
+        what: "its kernel, unpacked,",
+    })?;
     let mut params = boot_params {
         hdr: header,
         ..boot_params::default()
@@ -172,21 +182,30 @@ fn linux(ram: &Ram, path: &Path, initrd: Option<&Path>, line: &str) -> Result<u6
     params.hdr.type_of_loader = 0xff;
     if let Some(path) = initrd {
         let bytes = read(path)?;
-        // At the end of RAM, out of the way of the kernel that unpacks itself.
+        // At the end of the RAM in which the kernel can read it, out of the way of the kernel that
+        // unpacks itself.
         let no_room = Refusal::NoRoom {
             what: "its initramfs",
         };
-        let Some(at) = end.checked_sub(bytes.len() as u64).map(|at| at & !0xfff) else {
+        let most = match header.initrd_addr_max {
+            0 => INITRD_MAX,
+            most => most,
+        };
+        let last = end.min(u64::from(most) + 1);
+        let Some(at) = last.checked_sub(bytes.len() as u64).map(|at| at & !0xfff) else {
             return Err(no_room);
         };
-        let needed = loaded.kernel_load.0 + u64::from(header.init_size);
         if at < needed || ram.write_slice(&bytes, GuestAddress(at)).is_err() {
             return Err(no_room);
         }
         params.hdr.ramdisk_image = u32::try_from(at).unwrap_or_default();
         params.hdr.ramdisk_size = u32::try_from(bytes.len()).unwrap_or_default();
     }
-    if line.len() >= CMDLINE_LIMIT {
+    let most = match header.cmdline_size {
+        0 => CMDLINE_LIMIT,
+        most => usize::try_from(most).map_or(CMDLINE_LIMIT, |most| CMDLINE_LIMIT.min(most + 1)),
+    };
+    if line.len() >= most {
         let what = "its command line";
         return Err(Refusal::NoRoom { what });
     }

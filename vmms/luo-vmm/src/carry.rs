@@ -8,7 +8,7 @@ use luo_client::memory::Region;
 
 use crate::exit::Error;
 use crate::state::guest::State;
-use crate::state::head::{HEAD, Head, LENGTH};
+use crate::state::head::{HEAD, Head, LENGTH, MARK, MARKED};
 
 /// Bytes for a state, with its head. One has some 15 KB.
 pub const ROOM: u64 = 128 << 10;
@@ -25,9 +25,9 @@ pub fn write(to: &Region, state: &State) -> Result<usize, Error> {
         return Err(Error::System { what, source });
     }
     let head = Head::of(&records);
-    let written = to.file().write_all_at(&records, HEAD);
-    written.map_err(Error::system("the guest's state"))?;
-    put(to, &head.encode())?;
+    put(to, &records, HEAD)?;
+    put(to, &[0; MARKED], MARK)?;
+    put(to, &head.encode(), 0)?;
     Ok(records.len())
 }
 
@@ -36,17 +36,29 @@ pub fn write(to: &Region, state: &State) -> Result<usize, Error> {
 /// # Errors
 /// [`Error::System`].
 pub fn forget(region: &Region) -> Result<(), Error> {
-    put(region, &[0; LENGTH])
+    put(region, &[0; LENGTH], 0)?;
+    put(region, &[0; MARKED], MARK)
 }
 
-/// Says that the guest goes on from this state.
+/// What says that the guest goes on from this state, to be called when nothing else can fail any
+/// more. If it fails itself the state is as it was.
 ///
 /// # Errors
 /// [`Error::System`].
-pub fn mark_used(region: &Region, head: &Head) -> Result<(), Error> {
-    let mut used = *head;
-    used.used = true;
-    put(region, &used.encode())
+pub fn marker(
+    region: &Region,
+    head: &Head,
+) -> Result<impl FnOnce() -> Result<(), Error> + Send + use<>, Error> {
+    let file = region.file().try_clone();
+    let file = file.map_err(Error::system("the guest's state"))?;
+    let mark = head.mark();
+    Ok(move || {
+        let written = file.write_all_at(&mark, MARK).inspect_err(|_| {
+            // Half a mark is none. What cannot be undone is refused as damaged.
+            let _ = file.write_all_at(&[0; MARKED], MARK);
+        });
+        written.map_err(Error::system("the guest's state"))
+    })
 }
 
 /// The head of the state in a region; `None` if there is no state.
@@ -54,10 +66,14 @@ pub fn mark_used(region: &Region, head: &Head) -> Result<(), Error> {
 /// # Errors
 /// [`Error::State`], [`Error::System`].
 pub fn head(region: &Region) -> Result<Option<Head>, Error> {
-    let mut bytes = [0; LENGTH];
-    let read = region.file().read_exact_at(&mut bytes, 0);
+    let (mut bytes, mut mark) = ([0; LENGTH], [0; MARKED]);
+    let file = region.file();
+    let read = file
+        .read_exact_at(&mut bytes, 0)
+        .and_then(|()| file.read_exact_at(&mut mark, MARK));
     read.map_err(Error::system("the guest's state"))?;
-    Ok(Head::parse(&bytes, region.size().saturating_sub(HEAD))?)
+    let room = region.size().saturating_sub(HEAD);
+    Ok(Head::parse(&bytes, &mark, room)?)
 }
 
 /// The state in a region, if it is the one that was written; and its bytes.
@@ -73,7 +89,36 @@ pub fn read(region: &Region, head: &Head) -> Result<(State, usize), Error> {
     Ok((State::decode(&records)?, records.len()))
 }
 
-fn put(to: &Region, head: &[u8; LENGTH]) -> Result<(), Error> {
-    let written = to.file().write_all_at(head, 0);
+fn put(to: &Region, bytes: &[u8], at: u64) -> Result<(), Error> {
+    let written = to.file().write_all_at(bytes, at);
     written.map_err(Error::system("the guest's state"))
+}
+
+#[cfg(test)]
+mod tests {
+    use luo_client::memory::Regions;
+
+    use super::*;
+
+    #[test]
+    fn a_state_is_used_once_it_is_marked_and_gone_once_it_is_forgotten() {
+        let mut regions = Regions::new();
+        let region = regions.create("state", ROOM).unwrap();
+        assert_eq!(head(region).unwrap(), None);
+        let bytes = b"records";
+        put(region, bytes, HEAD).unwrap();
+        put(region, &Head::of(bytes).encode(), 0).unwrap();
+        let unused = head(region).unwrap().unwrap();
+        assert!(!unused.used);
+        let mark = marker(region, &unused).unwrap();
+        assert!(!head(region).unwrap().unwrap().used, "too early");
+        mark().unwrap();
+        assert!(head(region).unwrap().unwrap().used);
+        // Damage is neither.
+        put(region, &[1], MARK).unwrap();
+        put(region, &[1], MARK + 1).unwrap();
+        assert!(matches!(head(region), Err(Error::State(_))));
+        forget(region).unwrap();
+        assert_eq!(head(region).unwrap(), None);
+    }
 }

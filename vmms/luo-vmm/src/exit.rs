@@ -92,6 +92,15 @@ impl Error {
         }
     }
 
+    /// A call of KVM that failed over what came over the jump: it does not take the state.
+    #[must_use]
+    pub fn not_resumed(self) -> Self {
+        match self {
+            Self::Kvm { what, source } => Self::NotResumed(format!("{what}: {source}")),
+            other => other,
+        }
+    }
+
     /// The exit code that says the same.
     #[must_use]
     pub fn code(&self) -> u8 {
@@ -105,5 +114,23 @@ impl Error {
             Self::Memory(_) | Self::Kvm { .. } | Self::System { .. } => SYSTEM,
             Self::Guest(_) => GUEST,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kvm_does_not_take_of_a_state_is_no_fault_of_the_system() {
+        let refused = || Error::kvm("KVM_SET_PIT2")(kvm_ioctls::Error::new(22));
+        assert_eq!(refused().code(), SYSTEM);
+        let why = refused().not_resumed();
+        assert_eq!(why.code(), DAMAGED);
+        let text = why.to_string();
+        assert!(text.contains("KVM_SET_PIT2: Invalid argument"), "{text}");
+        assert!(text.contains("memory is kept"), "{text}");
+        let other = Error::Guest("x".into()).not_resumed();
+        assert_eq!(other.code(), GUEST);
     }
 }

@@ -13,7 +13,7 @@
 //! | [`ram`] | the descriptor of RAM, a memfd |
 //! | [`model`] | the processor that a guest sees |
 //! | [`boot`] | a program into RAM: Linux, or a flat binary |
-//! | [`serial`] | the serial port |
+//! | [`serial`] | the serial port; [`said`]: what it says, on its way out |
 //! | [`run`] | a guest that runs, and how it is stopped |
 //! | [`machine`] | all of that together: made, saved, restored |
 //! | [`clocks`] | what the guest's clocks say after it stood still |
@@ -34,7 +34,7 @@
 //!  |                       v
 //!  |                    claim: RAM is mapped, KVM takes the state
 //!  |                       v
-//!  '--- finish <--- the state is marked as used, the clocks are set, the guest runs
+//!  '--- finish <--- the clocks are set, the state is marked as used, the guest runs
 //! ```
 //!
 //! Nothing is finished before the guest runs: until then all of it can be tried again.
@@ -51,6 +51,7 @@ pub mod model;
 pub mod point;
 pub mod ram;
 pub mod run;
+pub mod said;
 pub mod serial;
 pub mod serve;
 pub mod state;

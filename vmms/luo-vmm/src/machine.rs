@@ -2,15 +2,17 @@
 //! A guest with all that it has: made, saved, restored, run and stopped.
 
 use std::fs::File;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use vm_superio::serial::SerialState;
 
 use crate::boot::{self, Program};
-use crate::clocks::{Choice, Stopped};
+use crate::clocks::{self, Choice, Stopped};
 use crate::exit::Error;
 use crate::ram;
-use crate::run::{Ended, Running, Still, Why};
+use crate::run::{Ended, Life, Running, Still};
+use crate::said::Said;
 use crate::serial::{self, Serial};
 use crate::state::guest::{Devices, State};
 use crate::system::System;
@@ -24,6 +26,9 @@ fn map(file: &File, bytes: u64) -> Result<ram::Ram, Error> {
     ram::map(file, bytes).map_err(Error::system("the guest's RAM"))
 }
 
+/// How long the last words of a guest that stands still are waited for.
+const WORDS: Duration = Duration::from_millis(100);
+
 /// Where what the guest says goes to.
 pub type Out<'a> = Option<&'a std::path::Path>;
 
@@ -33,15 +38,17 @@ pub struct Machine {
     /// Registers of a model that this KVM knows.
     msrs: Vec<u32>,
     ram: u64,
+    /// Ticks of its counter in a millisecond, as at its first start: what a later kernel measures is
+    /// another number, and not what the guest has.
+    khz: u32,
+    /// Ticks of the host's in a millisecond, as this kernel has measured it.
+    host_khz: u32,
+    /// When its counter is to interrupt, until that is set.
+    deadline: Option<u64>,
     /// The host's counter when it was told to stop.
     told: u64,
-    /// None only for as long as it changes from one to the other.
-    life: Option<Life>,
-}
-
-enum Life {
-    Still(Still),
-    Runs(Running),
+    said: Arc<Said>,
+    life: Life<Still>,
 }
 
 impl Machine {
@@ -59,13 +66,19 @@ impl Machine {
         vcpu.start_at(&regs, boot::flatten)?;
         // Its counter begins at zero, by an offset that is known from here on.
         vcpu.set_counter(0u64.wrapping_sub(host()?))?;
-        let serial = Serial::new(&vm, &SerialState::default(), serial::out(out)?)?;
+        let khz = vcpu.khz()?;
+        let said = serial::out(out)?;
+        let serial = Serial::new(&vm, &SerialState::default(), &said)?;
         Ok(Self {
             msrs: system.msrs()?,
             vm,
             ram: bytes,
+            khz,
+            host_khz: khz,
+            deadline: None,
             told: 0,
-            life: Some(Life::Still(Still { vcpu, serial })),
+            said,
+            life: Life::Still(Still { vcpu, serial }),
         })
     }
 
@@ -73,40 +86,49 @@ impl Machine {
     /// clocks are set when it goes on.
     ///
     /// # Errors
-    /// [`Error::NotResumed`], [`Error::Kvm`].
+    /// [`Error::NotResumed`]; [`Error::Kvm`] if KVM has no machine for it.
     pub fn restore(file: &File, state: &State, out: Out<'_>) -> Result<Self, Error> {
         let system = System::open()?;
         let (vm, ram) = (system.create()?, map(file, state.ram)?);
         vm.furnish(&ram)?;
         let vcpu = vm.vcpu()?;
-        let khz = state.clocks.tsc_khz;
-        if !state.clocks.runs_at(vcpu.khz()?) && system.scales() {
-            vcpu.set_khz(khz)?;
+        let (khz, host_khz) = (state.clocks.tsc_khz, vcpu.khz()?);
+        if !state.clocks.runs_at(host_khz) && system.scales() {
+            vcpu.set_khz(khz).map_err(Error::not_resumed)?;
         }
-        vcpu.restore(&state.vcpu)?;
+        let deadline = vcpu.restore(&state.vcpu)?;
+        let said = serial::out(out)?;
         // It may raise its line; what the controllers have of that comes next.
-        let serial = Serial::new(&vm, &state.devices.serial, serial::out(out)?)?;
-        vm.set_pit(&state.devices.pit)?;
-        vm.set_chips(&state.devices.chips)?;
+        let serial = Serial::new(&vm, &state.devices.serial, &said)?;
+        let took = vm.set_pit(&state.devices.pit);
+        took.map_err(Error::not_resumed)?;
+        let took = vm.set_chips(&state.devices.chips);
+        took.map_err(Error::not_resumed)?;
         Ok(Self {
             msrs: system.msrs()?,
             vm,
             ram: state.ram,
+            khz,
+            host_khz,
+            deadline,
             told: 0,
-            life: Some(Life::Still(Still { vcpu, serial })),
+            said,
+            life: Life::Still(Still { vcpu, serial }),
         })
     }
 
     /// Sets the clocks of a guest that was restored; gives what people should know of them.
+    /// Nothing runs yet, and it can be tried again.
     ///
     /// # Errors
-    /// [`Error::Kvm`].
+    /// [`Error::NotResumed`].
     pub fn set_clocks(
         &mut self,
         stopped: &Stopped,
         choice: Choice,
     ) -> Result<Option<String>, Error> {
-        let vm = self.vm.clone();
+        let (vm, host_khz) = (self.vm.clone(), self.host_khz);
+        let deadline = self.deadline.take();
         let still = self.still()?;
         let has = still.vcpu.khz()?;
         let warning = (!stopped.runs_at(has)).then(|| {
@@ -117,16 +139,20 @@ impl Machine {
                  command line of each kernel keeps them from it"
             )
         });
-        let plan = stopped.go_on(host()?, choice);
-        still.vcpu.set_counter(plan.tsc_offset)?;
-        vm.set_clock(plan.kvmclock_ns)?;
+        let plan = stopped.go_on(host()?, choice, host_khz);
+        let took = still.vcpu.set_counter(plan.tsc_offset);
+        took.map_err(Error::not_resumed)?;
+        // Behind the counter, by which it is reckoned.
+        still.vcpu.set_deadline(deadline)?;
+        let took = clocks::settle(&plan, host, |ns| vm.set_clock(ns), || vm.clock());
+        took.map_err(Error::not_resumed)?;
         still.vcpu.stood();
         Ok(warning)
     }
 
     fn still(&mut self) -> Result<&mut Still, Error> {
         match &mut self.life {
-            Some(Life::Still(still)) => Ok(still),
+            Life::Still(still) => Ok(still),
             _ => Err(Error::Guest("it does not stand still".into())),
         }
     }
@@ -137,17 +163,17 @@ impl Machine {
     /// [`Error::Kvm`].
     pub fn save(&mut self) -> Result<State, Error> {
         let (vm, msrs, ram, told) = (self.vm.clone(), self.msrs.clone(), self.ram, self.told);
+        let tsc_khz = self.khz;
         let still = self.still()?;
-        // At once: kvmclock goes on while the guest does not.
-        let counter = still.vcpu.counter()?;
-        let kvmclock_ns = vm.clock()?;
+        // At one moment: kvmclock goes on while the guest does not.
+        let (kvmclock_ns, ticks) = vm.clock()?;
         Ok(State {
             ram,
             clocks: Stopped {
                 kvmclock_ns,
-                ticks: counter.ticks,
-                tsc_offset: counter.offset,
-                tsc_khz: counter.khz,
+                ticks,
+                tsc_offset: still.vcpu.offset()?,
+                tsc_khz,
             },
             vcpu: still.vcpu.save(&msrs)?,
             devices: Devices {
@@ -160,58 +186,76 @@ impl Machine {
         })
     }
 
-    /// Lets the guest run.
+    /// Lets the guest run. One that runs already does so: it did not stop in time.
     ///
     /// # Errors
-    /// [`Error::System`].
+    /// As those of [`Machine::start_after`].
     pub fn start(&mut self) -> Result<(), Error> {
-        self.life = match self.life.take() {
-            Some(Life::Still(still)) => Some(Life::Runs(still.start()?)),
-            other => other,
-        };
+        self.start_after(|| Ok(()))
+    }
+
+    /// Lets the guest run. `before` is called right before that, on the thread on which it runs; if
+    /// it fails, nothing has run.
+    ///
+    /// # Errors
+    /// Those of `before`; [`Error::System`], and the guest stands still as before; [`Error::Guest`]:
+    /// it has ended.
+    pub fn start_after(
+        &mut self,
+        before: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        self.life.start(before)
+    }
+
+    /// Has the guest stand still. It may turn out that it has [`ended`](Self::ended).
+    ///
+    /// # Errors
+    /// [`Error::Guest`]: it does not stop in time, and runs on.
+    pub fn stop(&mut self, late: Instant) -> Result<(), Error> {
+        if self.running().is_none() {
+            return Ok(());
+        }
+        let told = host()?;
+        let within = late.saturating_duration_since(Instant::now());
+        self.life.stop(within)?;
+        self.told = told;
+        self.said.settle(WORDS);
         Ok(())
     }
 
-    /// Has the guest stand still; gives its end, if it has ended.
-    ///
-    /// # Errors
-    /// [`Error::Guest`], or why it could not be run on.
-    pub fn stop(&mut self, late: Instant) -> Result<Option<Ended>, Error> {
-        let Some(Life::Runs(running)) = self.life.take_if(|life| matches!(life, Life::Runs(_)))
-        else {
-            return Ok(None);
-        };
-        self.told = host()?;
-        let within = late.saturating_duration_since(Instant::now());
-        let (still, why) = running.stop(within)?;
-        self.life = Some(Life::Still(still));
-        match why {
-            Why::Told => Ok(None),
-            Why::Ended(ended) => Ok(Some(ended)),
-            Why::Failed(why) => Err(why),
+    /// How the guest has ended, if it was seen to.
+    #[must_use]
+    pub fn ended(&self) -> Option<&Ended> {
+        match &self.life {
+            Life::Over(ended) => Some(ended),
+            _ => None,
         }
     }
 
     /// The guest that runs, if it does.
     #[must_use]
-    pub fn running(&self) -> Option<&Running> {
+    pub fn running(&self) -> Option<&Running<Still>> {
         match &self.life {
-            Some(Life::Runs(running)) => Some(running),
+            Life::Runs(running) => Some(running),
             _ => None,
         }
     }
 
-    /// Bytes of its RAM.
+    /// What the guest says.
     #[must_use]
-    pub fn ram(&self) -> u64 {
-        self.ram
+    pub fn said(&self) -> &Said {
+        &self.said
     }
 
-    /// Ticks of its counter in a millisecond, while it stands still.
-    ///
-    /// # Errors
-    /// [`Error::Kvm`].
-    pub fn khz(&mut self) -> Result<u32, Error> {
-        self.still()?.vcpu.khz()
+    /// Ticks of its counter in a millisecond, as at its first start.
+    #[must_use]
+    pub fn khz(&self) -> u32 {
+        self.khz
+    }
+
+    /// Ticks of the host's counter in a millisecond, as this kernel has measured it.
+    #[must_use]
+    pub fn host_khz(&self) -> u32 {
+        self.host_khz
     }
 }

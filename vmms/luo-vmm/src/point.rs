@@ -28,7 +28,7 @@ pub enum Point {
     Claimed,
     /// KVM has the state, and the guest stands still.
     Loaded,
-    /// The state is marked as used, and the guest stands still.
+    /// The state is marked as used, and the guest runs, or is about to.
     Used,
     /// The guest runs.
     Resumed,

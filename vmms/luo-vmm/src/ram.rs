@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
+use luo_sys::memfd::{self, Seals};
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
 
 /// RAM, from address 0 on.
@@ -13,9 +14,14 @@ pub type Ram = GuestMemoryMmap;
 
 /// Maps a memfd as RAM. Nothing is copied, and no page is touched.
 ///
+/// It is sealed against another size. A kernel that does not bring seals back leaves it without,
+/// and whoever else has it could take pages away from under the guest. Some such kernels bring it
+/// back as one that cannot be sealed either: better such RAM than none.
+///
 /// # Errors
 /// The file is shorter, or there is no room for the mapping.
 pub fn map(file: &File, bytes: u64) -> io::Result<Ram> {
+    let _ = memfd::add_seals(file, Seals::SHRINK | Seals::GROW);
     let found = file.metadata()?.len();
     if found < bytes {
         // A touch behind the end of a file ends the process.
@@ -43,5 +49,16 @@ mod tests {
         assert_eq!(u32::from_le_bytes(bytes), 0x4711);
         // One that is too small is told, and not met by a signal.
         assert!(map(&file, 2 << 20).is_err());
+    }
+
+    #[test]
+    fn ram_is_sealed_when_it_is_mapped() {
+        let file = luo_sys::memfd::create("ram", 1 << 20).unwrap();
+        map(&file, 1 << 20).unwrap();
+        assert!(file.set_len(4096).is_err());
+        // One that cannot be sealed is mapped all the same.
+        let file = luo_sys::memfd::create("ram", 1 << 20).unwrap();
+        memfd::add_seals(&file, Seals::SEAL).unwrap();
+        map(&file, 1 << 20).unwrap();
     }
 }

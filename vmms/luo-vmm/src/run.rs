@@ -2,9 +2,12 @@
 //! The guest runs, on a thread of its own, until it ends or is told to stand still.
 //!
 //! ```text
-//!   Still --start--> Running --stop--> Still      the processor and the port move along
-//!                       '--the guest ends--> Still
+//!   Still --start--> Runs --stop--> Still      the processor and the port move along
+//!     ^                |'--the guest ends--> Over      nothing starts it again
+//!     '--start fails---'
 //! ```
+//!
+//! A guest that does not stop in time runs on: nobody has lost it.
 //!
 //! To stop it a flag is set, and the thread gets a signal, by which `KVM_RUN` returns. The signal
 //! may come right before that call and be without effect; so it is sent again until the thread has
@@ -15,8 +18,8 @@
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -59,6 +62,29 @@ impl Ended {
             reason: reason.to_owned(),
         }
     }
+
+    fn panicked() -> Self {
+        Self {
+            code: exit::SYSTEM,
+            reason: "its thread has panicked".to_owned(),
+        }
+    }
+}
+
+/// What can be run on a thread.
+pub trait Runs: Send + 'static {
+    /// Runs until it ends, or until it is told to stand still.
+    fn run(&mut self, is_told: &AtomicBool) -> Why;
+}
+
+/// A guest, whatever it does.
+pub enum Life<G> {
+    /// It stands still.
+    Still(G),
+    /// It runs.
+    Runs(Running<G>),
+    /// It has ended, and nothing brings it back.
+    Over(Ended),
 }
 
 /// A guest that stands still.
@@ -81,8 +107,9 @@ pub enum Why {
 }
 
 /// A guest that runs.
-pub struct Running {
-    thread: JoinHandle<(Still, Why)>,
+pub struct Running<G> {
+    /// None is what it gives if it was never given the guest.
+    thread: JoinHandle<Option<(G, Why)>>,
     is_told: Arc<AtomicBool>,
     /// It has an end when the thread has.
     end: UnixStream,
@@ -97,29 +124,66 @@ pub fn listen() -> Result<(), Error> {
     registered.map(drop).map_err(Error::system("signals"))
 }
 
-impl Still {
-    /// Lets it run.
+impl<G: Runs> Life<G> {
+    /// Lets it run. `before` is called right before it does, on its own thread, and when this
+    /// returns it was: if it fails, nothing has run.
     ///
     /// # Errors
-    /// [`Error::System`]: there is no thread to be had. The guest is gone.
-    pub fn start(self) -> Result<Running, Error> {
-        let (end, held) = UnixStream::pair().map_err(Error::system("a socket"))?;
-        let is_told = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&is_told);
-        let thread = std::thread::Builder::new().name("vcpu0".into());
-        let thread = thread.spawn(move || {
-            let mut still = self;
-            let why = still.run(&told);
-            drop(held);
-            (still, why)
-        });
-        Ok(Running {
-            thread: thread.map_err(Error::system("a thread"))?,
-            is_told,
-            end,
-        })
+    /// Of `before`, or [`Error::System`]: there is no thread to be had. The guest stands still as
+    /// before. [`Error::Guest`]: it has ended.
+    pub fn start(
+        &mut self,
+        before: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
+        match std::mem::replace(self, Self::Over(Ended::panicked())) {
+            Self::Still(guest) => {
+                let (life, done) = Running::begin(guest, before);
+                *self = life;
+                done
+            }
+            Self::Over(ended) => {
+                let why = Error::Guest(ended.reason.clone());
+                *self = Self::Over(ended);
+                Err(why)
+            }
+            // It was told to stop, and did not in time.
+            running @ Self::Runs(_) => {
+                *self = running;
+                Ok(())
+            }
+        }
     }
 
+    /// Has it stand still, if it runs. It may turn out to have ended.
+    ///
+    /// # Errors
+    /// [`Error::Guest`]: it does not stop in that time. It runs on.
+    pub fn stop(&mut self, within: Duration) -> Result<(), Error> {
+        let running = match std::mem::replace(self, Self::Over(Ended::panicked())) {
+            Self::Runs(running) => running,
+            other => {
+                *self = other;
+                return Ok(());
+            }
+        };
+        *self = match running.stop(within) {
+            Stopped::Late(running) => {
+                *self = Self::Runs(running);
+                return Err(Error::Guest("its processor does not stop".into()));
+            }
+            Stopped::Done(guest, Why::Told) => Self::Still(guest),
+            Stopped::Done(_, Why::Ended(ended)) => Self::Over(ended),
+            Stopped::Done(_, Why::Failed(why)) => Self::Over(Ended {
+                code: why.code(),
+                reason: why.to_string(),
+            }),
+            Stopped::Panicked => Self::Over(Ended::panicked()),
+        };
+        Ok(())
+    }
+}
+
+impl Runs for Still {
     fn run(&mut self, is_told: &AtomicBool) -> Why {
         loop {
             let told = is_told.load(Ordering::Acquire);
@@ -174,24 +238,83 @@ fn serve(exit: VcpuExit<'_>, serial: &mut Serial) -> Result<Option<Ended>, Error
     Ok(None)
 }
 
-impl Running {
+/// What has come of a guest that was told to stand still.
+enum Stopped<G> {
+    Done(G, Why),
+    Late(Running<G>),
+    Panicked,
+}
+
+impl<G: Runs> Running<G> {
+    fn begin(
+        guest: G,
+        before: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> (Life<G>, Result<(), Error>) {
+        let (end, held) = match UnixStream::pair() {
+            Ok(pair) => pair,
+            Err(why) => return (Life::Still(guest), Err(Error::system("a socket")(why))),
+        };
+        let is_told = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&is_told);
+        // It gets the guest when it is there, for what a thread has that is not there is lost.
+        let (give, take) = mpsc::channel::<G>();
+        let (say, hear) = mpsc::channel::<()>();
+        let thread = std::thread::Builder::new().name("vcpu0".into());
+        let thread = thread.spawn(move || {
+            let mut guest = take.recv().ok()?;
+            let why = match before() {
+                Ok(()) => {
+                    // Whoever has started it waits for this.
+                    let _ = say.send(());
+                    guest.run(&told)
+                }
+                Err(why) => {
+                    drop(say);
+                    Why::Failed(why)
+                }
+            };
+            drop(held);
+            Some((guest, why))
+        });
+        let thread = match thread {
+            Ok(thread) => thread,
+            Err(why) => return (Life::Still(guest), Err(Error::system("a thread")(why))),
+        };
+        if let Err(mpsc::SendError(guest)) = give.send(guest) {
+            let why = Error::Guest(Ended::panicked().reason);
+            return (Life::Still(guest), Err(why));
+        }
+        if hear.recv().is_ok() {
+            let running = Self {
+                thread,
+                is_told,
+                end,
+            };
+            return (Life::Runs(running), Ok(()));
+        }
+        match thread.join() {
+            Ok(Some((guest, Why::Failed(why)))) => (Life::Still(guest), Err(why)),
+            _ => {
+                let ended = Ended::panicked();
+                let why = Error::Guest(ended.reason.clone());
+                (Life::Over(ended), Err(why))
+            }
+        }
+    }
+
     /// Can be read when the guest has ended.
     #[must_use]
     pub fn end(&self) -> BorrowedFd<'_> {
         self.end.as_fd()
     }
 
-    /// Whether the guest has ended by itself.
+    /// Whether the guest has ended by itself, or stands still after all.
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
 
-    /// Has it stand still, and says why it does.
-    ///
-    /// # Errors
-    /// [`Error::Guest`]: its thread does not stop in that time, or has panicked.
-    pub fn stop(self, within: Duration) -> Result<(Still, Why), Error> {
+    fn stop(self, within: Duration) -> Stopped<G> {
         self.is_told.store(true, Ordering::Release);
         let late = Instant::now() + within;
         while !self.thread.is_finished() {
@@ -201,10 +324,131 @@ impl Running {
             // Whatever comes of it, the thread is looked at.
             let _ = poll(&mut fds, Some(&AGAIN));
             if Instant::now() > late {
-                return Err(Error::Guest("its processor does not stop".into()));
+                // It may have heard it at this very moment: then it stands still, which is seen.
+                self.is_told.store(false, Ordering::Release);
+                return Stopped::Late(self);
             }
         }
-        let panicked = |_| Error::Guest("its thread has panicked".into());
-        self.thread.join().map_err(panicked)
+        match self.thread.join() {
+            Ok(Some((guest, why))) => Stopped::Done(guest, why),
+            Ok(None) | Err(_) => Stopped::Panicked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest that does what it is told: it ends so, when it hears that it is to stand still; or
+    /// at once.
+    struct Fake {
+        end: Option<fn() -> Why>,
+        /// It listens once there is something to be heard here.
+        listens: Option<mpsc::Receiver<()>>,
+        runs: u32,
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn fake(end: Option<fn() -> Why>) -> Fake {
+        Fake {
+            end,
+            listens: None,
+            runs: 0,
+        }
+    }
+
+    impl Runs for Fake {
+        fn run(&mut self, is_told: &AtomicBool) -> Why {
+            self.runs += 1;
+            if let Some(end) = self.end {
+                return end();
+            }
+            if let Some(listens) = self.listens.take() {
+                listens.recv().unwrap();
+            }
+            while !is_told.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+            Why::Told
+        }
+    }
+
+    fn started(guest: Fake) -> Life<Fake> {
+        listen().unwrap();
+        let mut life = Life::Still(guest);
+        life.start(|| Ok(())).unwrap();
+        life
+    }
+
+    fn running(life: &Life<Fake>) -> &Running<Fake> {
+        match life {
+            Life::Runs(running) => running,
+            _ => panic!("it does not run"),
+        }
+    }
+
+    #[test]
+    fn a_guest_stands_still_and_goes_on() {
+        let mut life = started(fake(None));
+        life.stop(LONG).unwrap();
+        life.start(|| Ok(())).unwrap();
+        life.stop(LONG).unwrap();
+        assert!(matches!(life, Life::Still(Fake { runs: 2, .. })));
+    }
+
+    #[test]
+    fn a_guest_that_has_ended_is_not_started_again() {
+        let ends: [fn() -> Why; 2] = [
+            || Why::Ended(Ended::well("the guest was shut down")),
+            || Why::Failed(Error::Guest("an exit".into())),
+        ];
+        for (end, code) in ends.into_iter().zip([exit::DONE, exit::GUEST]) {
+            let mut life = started(fake(Some(end)));
+            // Whether it is told before its end or after it.
+            life.stop(LONG).unwrap();
+            assert!(life.start(|| Ok(())).is_err());
+            assert!(matches!(&life, Life::Over(ended) if ended.code == code));
+        }
+    }
+
+    #[test]
+    fn a_guest_that_does_not_stop_in_time_runs_on_and_can_be_stopped_later() {
+        let (wake, listens) = mpsc::channel();
+        let listens = Some(listens);
+        let mut life = started(Fake {
+            listens,
+            ..fake(None)
+        });
+        assert!(life.stop(Duration::ZERO).is_err());
+        // It is started as by whoever calls an update off, and that is no mistake.
+        life.start(|| Ok(())).unwrap();
+        assert!(!running(&life).has_ended());
+        wake.send(()).unwrap();
+        // What it was told before has no effect any more.
+        std::thread::yield_now();
+        assert!(!running(&life).has_ended());
+        life.stop(LONG).unwrap();
+        assert!(matches!(life, Life::Still(Fake { runs: 1, .. })));
+    }
+
+    #[test]
+    fn what_is_done_before_a_guest_runs_is_done_and_if_it_fails_nothing_has_run() {
+        let mut life = Life::Still(fake(None));
+        let why = life.start(|| Err(Error::Guest("no".into())));
+        assert!(matches!(why, Err(Error::Guest(why)) if why == "no"));
+        assert!(matches!(life, Life::Still(Fake { runs: 0, .. })));
+        let done = Arc::new(AtomicBool::new(false));
+        let its = Arc::clone(&done);
+        life.start(move || {
+            its.store(true, Ordering::Release);
+            Ok(())
+        })
+        .unwrap();
+        assert!(done.load(Ordering::Acquire));
+        listen().unwrap();
+        life.stop(LONG).unwrap();
+        assert!(matches!(life, Life::Still(Fake { runs: 1, .. })));
     }
 }

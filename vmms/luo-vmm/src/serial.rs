@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The guest's serial port: what it says goes to a file, or to standard output. Nothing is read.
+//! The guest's serial port: what it says goes to a file, or to standard output, by way of
+//! [`crate::said`]. Nothing is read.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use vm_superio::serial::{NoEvents, SerialState};
 
 use crate::exit::Error;
+use crate::said::{Mouth, Said};
 use crate::vm::{Line, Vm};
 
 /// The ports of the first one on a PC.
@@ -16,12 +20,9 @@ pub const PORTS: core::ops::Range<u16> = 0x3f8..0x400;
 /// Its line.
 const IRQ: u32 = 4;
 
-/// Where it goes to.
-type Out = Box<dyn Write + Send>;
-
 /// The port.
 pub struct Serial {
-    device: vm_superio::Serial<Line, NoEvents, Out>,
+    device: vm_superio::Serial<Line, NoEvents, Mouth>,
 }
 
 impl Serial {
@@ -29,7 +30,8 @@ impl Serial {
     ///
     /// # Errors
     /// [`Error::NotResumed`].
-    pub fn new(vm: &Vm, state: &SerialState, out: Out) -> Result<Self, Error> {
+    pub fn new(vm: &Vm, state: &SerialState, said: &Arc<Said>) -> Result<Self, Error> {
+        let out = Mouth(Arc::clone(said));
         let device = vm_superio::Serial::from_state(state, vm.line(IRQ), NoEvents, out);
         let device =
             device.map_err(|why| Error::NotResumed(format!("the serial port: {why:?}")))?;
@@ -53,7 +55,7 @@ impl Serial {
     /// The guest writes a register.
     ///
     /// # Errors
-    /// What the guest has said cannot be written.
+    /// Of its line. What the guest says is none: see [`crate::said`].
     pub fn write(&mut self, port: u16, data: &[u8]) -> Result<(), Error> {
         use vm_superio::serial::Error::{FullFifo, IOError, Trigger};
         let (Some(register), [byte]) = (register(port), data) else {
@@ -61,8 +63,7 @@ impl Serial {
         };
         match self.device.write(register, *byte) {
             // What is looped back, and is too much for a real port, too.
-            Ok(()) | Err(FullFifo) => Ok(()),
-            Err(IOError(why)) => Err(Error::system("the guest's output")(why)),
+            Ok(()) | Err(FullFifo | IOError(_)) => Ok(()),
             Err(Trigger(why)) => Err(Error::kvm("KVM_IRQ_LINE")(why)),
         }
     }
@@ -77,14 +78,19 @@ fn register(port: u16) -> Option<u8> {
 ///
 /// # Errors
 /// [`Error::System`].
-pub fn out(path: Option<&Path>) -> Result<Out, Error> {
-    let Some(path) = path else {
-        return Ok(Box::new(io::stdout()));
+pub fn out(path: Option<&Path>) -> Result<Arc<Said>, Error> {
+    let (file, name) = match path {
+        Some(path) => (
+            OpenOptions::new().create(true).append(true).open(path),
+            path.display().to_string(),
+        ),
+        None => (
+            io::stdout().as_fd().try_clone_to_owned().map(File::from),
+            "standard output".to_owned(),
+        ),
     };
-    let file = OpenOptions::new().create(true).append(true).open(path);
-    Ok(Box::new(
-        file.map_err(Error::system(path.display().to_string()))?,
-    ))
+    let said = file.and_then(Said::new);
+    Ok(Arc::new(said.map_err(Error::system(name))?))
 }
 
 #[cfg(test)]

@@ -29,6 +29,9 @@ const ATTEMPT: Duration = Duration::from_millis(500);
 /// How long the end of a guest may take to be seen.
 const END: Duration = Duration::from_secs(5);
 
+/// How long its last words are waited for.
+const WORDS: Duration = Duration::from_secs(1);
+
 /// A guest as a workload.
 pub struct Service<'a> {
     told: &'a Told<'a>,
@@ -69,25 +72,49 @@ impl<'a> Service<'a> {
     /// [`Error`].
     pub fn run(mut self, signals: &UnixStream) -> Result<Ended, Error> {
         loop {
-            let has_ended = self
-                .machine
-                .running()
-                .is_some_and(|guest| guest.has_ended());
-            if has_ended && let Some(ended) = self.machine.stop(Instant::now() + END)? {
+            if let Some(ended) = self.look_at_guest()? {
+                self.machine.said().settle(WORDS);
+                self.tell_lost();
                 self.leave(&ended.reason);
                 return Ok(ended);
+            }
+            if self.machine.said().has_news() {
+                self.tell_lost();
             }
             if self.look_at_agent()? {
                 continue;
             }
             if self.wait(signals)? {
                 let reason = "ended by a signal".to_owned();
+                self.machine.said().settle(WORDS);
+                self.tell_lost();
                 if !self.stands {
                     self.leave(&reason);
                 }
                 let code = exit::DONE;
                 return Ok(Ended { code, reason });
             }
+        }
+    }
+
+    /// How the guest has ended, if it has: by itself, or when it was told to stand still.
+    fn look_at_guest(&mut self) -> Result<Option<Ended>, Error> {
+        let running = self.machine.running();
+        if running.is_some_and(|guest| guest.has_ended()) {
+            self.machine.stop(Instant::now() + END)?;
+            if self.machine.ended().is_none() && !self.stands {
+                // It did stand still, but later than anybody waited for it.
+                self.machine.start()?;
+            }
+        }
+        Ok(self.machine.ended().cloned())
+    }
+
+    /// Says what of the guest's words is lost: at once when it is the first, and then with each
+    /// thing that happens.
+    fn tell_lost(&self) {
+        if let Some(words) = self.machine.said().lost() {
+            (self.told.say)(&words);
         }
     }
 
@@ -123,6 +150,7 @@ impl<'a> Service<'a> {
     }
 
     fn take(&mut self, event: &Event) -> Result<(), Error> {
+        self.tell_lost();
         let late = Instant::now() + Duration::from_millis(event.deadline_ms).mul_f32(0.8);
         let done = match event.kind {
             EventKind::Prepare => {
@@ -188,8 +216,9 @@ impl<'a> Service<'a> {
     fn stop(&mut self, late: Instant) -> Result<(), Error> {
         let began = Instant::now();
         self.stands = true;
-        if let Some(ended) = self.machine.stop(late)? {
-            return Err(Error::Guest(ended.reason));
+        self.machine.stop(late)?;
+        if let Some(ended) = self.machine.ended() {
+            return Err(Error::Guest(ended.reason.clone()));
         }
         (self.told.reach)(Point::Stopped);
         let state = self.machine.save()?;
@@ -204,7 +233,8 @@ impl<'a> Service<'a> {
         Ok(())
     }
 
-    /// Lets the guest go on, if it was stopped for an update. Its clocks have gone on.
+    /// Lets the guest go on, if it was stopped for an update and has not ended. Its clocks have
+    /// gone on.
     fn go_on(&mut self) -> Result<(), Error> {
         if !std::mem::take(&mut self.stands) {
             return Ok(());
@@ -213,7 +243,11 @@ impl<'a> Service<'a> {
         if let Some(room) = self.regions.get(begin::STATE) {
             carry::forget(room)?;
         }
-        self.machine.start()
+        match self.machine.ended() {
+            // That is seen next.
+            Some(_) => Ok(()),
+            None => self.machine.start(),
+        }
     }
 
     /// Waits until something happens; says whether it is a signal.
@@ -222,6 +256,8 @@ impl<'a> Service<'a> {
         if self.has_agent {
             fds.push(PollFd::new(&self.workload, PollFlags::IN));
         }
+        let news = self.machine.said().news();
+        fds.push(PollFd::new(&news, PollFlags::IN));
         let end = self.machine.running().map(|guest| guest.end());
         if let Some(end) = &end {
             fds.push(PollFd::new(end, PollFlags::IN));

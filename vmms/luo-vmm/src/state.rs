@@ -21,7 +21,8 @@
 //!    required one refuses the state and names the kind; one that is not required it passes over.
 //!    Required is all without which the guest would notice.
 //! 4. **Refused is not lost.** A refusal happens before anything runs, releases nothing, and
-//!    leaves the state as it was: another program, or another version, can try.
+//!    leaves the state as it was: another program, or another version, can try. What releases a
+//!    state, the mark that it was used, is a digest itself: no damage looks like it.
 //! 5. **All of it is hostile.** The digest finds damage, not malice. Lengths, counts and
 //!    numbers are compared with what there can be before anything is made of them.
 //!
@@ -61,6 +62,9 @@ pub enum Refusal {
     /// The digest does not fit.
     #[error("its checksum is wrong: it was damaged")]
     Checksum,
+    /// The mark of use is neither there nor not there.
+    #[error("the mark that says whether it was used is damaged")]
+    Mark,
     /// A record does not end before the state does, or what follows it is not zero.
     #[error("its record at byte {at} has no end")]
     Cut {

@@ -8,8 +8,9 @@
 //!
 //! In: CPUID before all else, because KVM judges the rest by it. The counter's frequency before
 //! the counter. Registers before special ones, because setting them drops exceptions; those before
-//! the local interrupt controller, whose base is among them; model registers after that, with the
-//! deadline of the counter behind the counter; events last.
+//! the local interrupt controller, whose base is among them; model registers after that; then
+//! events. The counter is set last, when the guest goes on, and behind it the moment at which it is
+//! to interrupt: KVM reckons that by the counter that it has.
 //!
 //! A pending exit is finished before anything is read: see [`crate::run`].
 
@@ -32,16 +33,8 @@ pub struct Vcpu {
     vm: Arc<VmFd>,
 }
 
-/// The counter of a processor.
-#[derive(Clone, Copy, Debug)]
-pub struct Counter {
-    /// The host's, when the guest's was read.
-    pub ticks: u64,
-    /// The guest's less that.
-    pub offset: u64,
-    /// Ticks in a millisecond.
-    pub khz: u32,
-}
+/// Model registers in one call. KVM takes fewer than 256.
+const PIECE: usize = 128;
 
 impl Vcpu {
     /// One that KVM has made.
@@ -106,17 +99,12 @@ impl Vcpu {
         set.map_err(Error::kvm("KVM_SET_TSC_KHZ"))
     }
 
-    /// The guest's counter, beside the host's.
+    /// The guest's counter, less the host's.
     ///
     /// # Errors
-    /// [`Error::Kvm`]; there is no counter on this host.
-    pub fn counter(&self) -> Result<Counter, Error> {
-        let offset = luo_sys::kvm::tsc_offset(&self.fd).map_err(offset_of)?;
-        Ok(Counter {
-            ticks: host()?,
-            offset,
-            khz: self.khz()?,
-        })
+    /// [`Error::Kvm`].
+    pub fn offset(&self) -> Result<u64, Error> {
+        luo_sys::kvm::tsc_offset(&self.fd).map_err(offset_of)
     }
 
     /// Sets the guest's counter by its offset to the host's: exactly, whenever it is done.
@@ -166,25 +154,21 @@ impl Vcpu {
     /// Model registers. KVM lists some that a processor with less features has not; those are
     /// left out.
     fn read(&self, wanted: &[u32]) -> Result<Vec<kvm_msr_entry>, Error> {
-        let mut got = Vec::new();
-        let mut rest = wanted;
-        while !rest.is_empty() {
-            let entries: Vec<_> = rest.iter().map(|&index| entry(index, 0)).collect();
+        read_by(wanted, |piece| {
+            let entries: Vec<_> = piece.iter().map(|&index| entry(index, 0)).collect();
             let mut msrs = list(&entries)?;
             let read = self.fd.get_msrs(&mut msrs);
             let read = read.map_err(Error::kvm("KVM_GET_MSRS"))?;
-            got.extend(msrs.as_slice().iter().take(read));
-            // The one after them cannot be read.
-            rest = rest.get(read.saturating_add(1)..).unwrap_or_default();
-        }
-        Ok(got)
+            Ok(msrs.as_slice().iter().take(read).copied().collect())
+        })
     }
 
-    /// Takes a state, but for its counter. Nothing has run on it.
+    /// Takes a state, but for its counter; gives when that is to interrupt, if it is. Nothing has
+    /// run on it.
     ///
     /// # Errors
     /// [`Error::NotResumed`] names the part that KVM does not take.
-    pub fn restore(&self, state: &guest::Vcpu) -> Result<(), Error> {
+    pub fn restore(&self, state: &guest::Vcpu) -> Result<Option<u64>, Error> {
         let fd = &self.fd;
         let cpuid = CpuId::from_entries(&state.cpuid)
             .map_err(|_| Error::NotResumed("too many entries of CPUID".into()))?;
@@ -203,40 +187,43 @@ impl Vcpu {
         }
         took("DEBUGREGS", fd.set_debug_regs(&state.debug))?;
         took("LAPIC", fd.set_lapic(&state.lapic))?;
-        self.restore_msrs(&state.msrs)?;
-        took("VCPU_EVENTS", fd.set_vcpu_events(&state.events))
+        let (plain, deadline) = without_counter(&state.msrs);
+        self.restore_msrs(&plain)?;
+        took("VCPU_EVENTS", fd.set_vcpu_events(&state.events))?;
+        Ok(deadline)
+    }
+
+    /// Sets when the counter is to interrupt. The counter is set.
+    ///
+    /// # Errors
+    /// [`Error::NotResumed`].
+    pub fn set_deadline(&self, deadline: Option<u64>) -> Result<(), Error> {
+        let deadline = deadline.map(|ticks| entry(TSC_DEADLINE, ticks));
+        self.restore_msrs(deadline.as_slice())
     }
 
     /// Sets model registers, those that have another value. KVM lists some that it does not let
     /// anybody set, not even to what they are.
     fn restore_msrs(&self, saved: &[kvm_msr_entry]) -> Result<(), Error> {
         let indices: Vec<_> = saved.iter().map(|msr| msr.index).collect();
-        let has = self.read(&indices)?;
+        let has = self.read(&indices).map_err(Error::not_resumed)?;
         let is_other = |msr: &&kvm_msr_entry| {
             let mut has = has.iter();
             !has.any(|has| (has.index, has.data) == (msr.index, msr.data))
         };
-        // The counter is set by its offset, and its deadline goes last.
-        let is_deadline = |msr: &&kvm_msr_entry| msr.index == TSC_DEADLINE;
-        let others = || saved.iter().filter(is_other);
-        let plain = others().filter(|msr| msr.index != TSC && !is_deadline(msr));
-        let wanted: Vec<_> = plain.chain(others().filter(is_deadline)).collect();
-        let entries: Vec<_> = wanted
-            .iter()
-            .map(|msr| entry(msr.index, msr.data))
-            .collect();
-        if entries.is_empty() {
-            return Ok(());
+        let others = saved.iter().filter(is_other);
+        let entries: Vec<_> = others.map(|msr| entry(msr.index, msr.data)).collect();
+        for piece in entries.chunks(PIECE) {
+            let set = self.fd.set_msrs(&list(piece)?);
+            let set = set.map_err(|why| Error::NotResumed(format!("MSRs: {why}")))?;
+            if let Some(refused) = piece.get(set) {
+                return Err(Error::NotResumed(format!(
+                    "the model register {:#x} with {:#x}",
+                    refused.index, refused.data
+                )));
+            }
         }
-        let set = self.fd.set_msrs(&list(&entries)?);
-        let set = set.map_err(|why| Error::NotResumed(format!("MSRs: {why}")))?;
-        match wanted.get(set) {
-            None => Ok(()),
-            Some(refused) => Err(Error::NotResumed(format!(
-                "the model register {:#x} with {:#x}",
-                refused.index, refused.data
-            ))),
-        }
+        Ok(())
     }
 
     /// Tells the guest's watchdogs that it stood still. It goes right before the first run, for
@@ -252,6 +239,36 @@ fn offset_of(why: luo_sys::Error) -> Error {
         what: "the counter's offset",
         source: why.into(),
     }
+}
+
+/// Reads in pieces. A call gives those before the first one that cannot be read.
+fn read_by(
+    wanted: &[u32],
+    mut call: impl FnMut(&[u32]) -> Result<Vec<kvm_msr_entry>, Error>,
+) -> Result<Vec<kvm_msr_entry>, Error> {
+    let mut got = Vec::new();
+    let mut rest = wanted;
+    while !rest.is_empty() {
+        let (piece, _) = rest.split_at_checked(PIECE).unwrap_or((rest, &[]));
+        let read = call(piece)?;
+        let done = match read.len() {
+            all if all >= piece.len() => piece.len(),
+            some => some.saturating_add(1),
+        };
+        got.extend(read);
+        rest = rest.get(done..).unwrap_or_default();
+    }
+    Ok(got)
+}
+
+/// Model registers without the counter, which is set by its offset; and when that is to interrupt,
+/// which is set behind it.
+fn without_counter(saved: &[kvm_msr_entry]) -> (Vec<kvm_msr_entry>, Option<u64>) {
+    let is_plain = |msr: &&kvm_msr_entry| ![TSC, TSC_DEADLINE].contains(&msr.index);
+    let plain = saved.iter().filter(is_plain).copied().collect();
+    let mut saved = saved.iter();
+    let deadline = saved.find(|msr| msr.index == TSC_DEADLINE);
+    (plain, deadline.map(|msr| msr.data))
 }
 
 fn entry(index: u32, data: u64) -> kvm_msr_entry {
@@ -273,4 +290,46 @@ fn list(entries: &[kvm_msr_entry]) -> Result<Msrs, Error> {
 pub fn host() -> Result<u64, Error> {
     let ticks = luo_sys::clock::ticks();
     ticks.ok_or_else(|| Error::Guest("this host has no counter that programs may read".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_are_read_in_pieces_and_those_that_cannot_be_are_left_out() {
+        let wanted: Vec<u32> = (0..700).collect();
+        let bad = [0, 127, 128, 300, 699];
+        let mut calls = 0;
+        let got = read_by(&wanted, |piece| {
+            calls += 1;
+            assert!(!piece.is_empty() && piece.len() < 256, "{}", piece.len());
+            let good = piece.iter().take_while(|index| !bad.contains(*index));
+            Ok(good.map(|&index| entry(index, 1)).collect())
+        });
+        let got: Vec<_> = got.unwrap().iter().map(|msr| msr.index).collect();
+        let good = wanted.iter().copied();
+        let good: Vec<_> = good.filter(|index| !bad.contains(index)).collect();
+        assert_eq!(got, good);
+        assert!(calls <= 12, "{calls}");
+        assert!(
+            read_by(&[], |_| panic!("nothing is wanted"))
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn the_counter_and_its_deadline_are_set_apart_from_other_registers() {
+        let saved = [
+            entry(TSC_DEADLINE, 4711),
+            entry(0x174, 1),
+            entry(TSC, 2),
+            entry(0x175, 3),
+        ];
+        let (plain, deadline) = without_counter(&saved);
+        let plain: Vec<_> = plain.iter().map(|msr| msr.index).collect();
+        assert_eq!((&plain[..], deadline), (&[0x174, 0x175][..], Some(4711)));
+        assert_eq!(without_counter(&[entry(TSC, 2)]), (Vec::new(), None));
+    }
 }

@@ -8,15 +8,16 @@
 use std::sync::Arc;
 
 use kvm_bindings::{
-    KVM_CLOCK_TSC_STABLE, KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_irqchip, kvm_pit_config,
+    KVM_CLOCK_HOST_TSC, KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_irqchip, kvm_pit_config,
     kvm_pit_state2,
 };
 use kvm_ioctls::VmFd;
 
+use crate::clocks::Look;
 use crate::exit::Error;
 use crate::ram::Ram;
 use crate::state::guest::CHIPS;
-use crate::vcpu::Vcpu;
+use crate::vcpu::{Vcpu, host};
 
 /// Pages that KVM needs on some processors, out of the way of everything.
 const TSS: usize = 0xfffb_d000;
@@ -79,13 +80,23 @@ impl Vm {
         }
     }
 
-    /// kvmclock, in nanoseconds. The processor stands still.
+    /// kvmclock, in nanoseconds, and the host's counter at the same moment. The processor stands
+    /// still.
     ///
     /// # Errors
-    /// [`Error::Kvm`].
-    pub fn clock(&self) -> Result<u64, Error> {
-        let clock = self.fd.get_clock();
-        Ok(clock.map_err(Error::kvm("KVM_GET_CLOCK"))?.clock)
+    /// [`Error::Kvm`]; there is no counter on this host.
+    pub fn clock(&self) -> Result<(u64, u64), Error> {
+        crate::clocks::read(|| {
+            let before = host()?;
+            let clock = self.fd.get_clock();
+            let clock = clock.map_err(Error::kvm("KVM_GET_CLOCK"))?;
+            Ok(Look {
+                ns: clock.clock,
+                // A kernel that has both by one look says so.
+                ticks: (clock.flags & KVM_CLOCK_HOST_TSC != 0).then_some(clock.host_tsc),
+                around: (before, host()?),
+            })
+        })
     }
 
     /// Sets kvmclock.
@@ -100,7 +111,6 @@ impl Vm {
             flags: 0,
             ..kvm_clock_data::default()
         };
-        debug_assert_eq!(clock.flags & KVM_CLOCK_TSC_STABLE, 0);
         let set = self.fd.set_clock(&clock);
         set.map_err(Error::kvm("KVM_SET_CLOCK"))
     }

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-pub(super) fn cargo(repo: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn cargo(repo: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command
         .args(arguments)

@@ -30,7 +30,7 @@ pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
 pub(super) const PROMTOOL: &str = "promtool";
 
 /// All of them.
-pub(super) const TESTS: [Test; 27] = [
+pub(super) const TESTS: [Test; 34] = [
     Test {
         name: "another_identity_gets_nothing",
         what: "root",
@@ -117,6 +117,34 @@ pub(super) const TESTS: [Test; 27] = [
     },
     Test {
         name: "ten_hosts_with_one_of_each_fault",
+        what: ETCD,
+    },
+    Test {
+        name: "a_flood_of_hosts_is_refused_and_those_that_are_known_are_served",
+        what: ETCD,
+    },
+    Test {
+        name: "connections_that_say_nothing_keep_nobody_out",
+        what: ETCD,
+    },
+    Test {
+        name: "what_is_too_long_or_too_slow_is_refused_with_its_reason",
+        what: ETCD,
+    },
+    Test {
+        name: "dev_shows_a_rollout_and_one_that_halts",
+        what: ETCD,
+    },
+    Test {
+        name: "dev_leaves_nothing_however_it_ends",
+        what: ETCD,
+    },
+    Test {
+        name: "a_member_that_is_cut_off_from_its_peers_costs_no_slot",
+        what: ETCD,
+    },
+    Test {
+        name: "hosts_that_ask_cost_etcd_nothing_and_a_slot_costs_a_transaction",
         what: ETCD,
     },
     Test {

@@ -17,8 +17,13 @@ use luo_lab::process;
 use luo_lab::progress::{Step, Unit};
 
 /// All targets, each a module of `fuzz/src`.
-pub(crate) const TARGETS: [&str; 4] =
-    ["ioctl_arguments", "handover_blocks", "notes", "call_traces"];
+pub(crate) const TARGETS: [&str; 5] = [
+    "ioctl_arguments",
+    "handover_blocks",
+    "notes",
+    "call_traces",
+    "guest_states",
+];
 
 const CARGO_FUZZ: &str = "0.13.2";
 

@@ -4,7 +4,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -26,7 +26,10 @@ pub struct Cluster {
 
 struct One {
     client: u16,
+    /// Where it listens for its peers.
     peer: u16,
+    /// Where they reach it: there, or at a wire that leads there.
+    wire: u16,
     child: Option<Child>,
 }
 
@@ -57,14 +60,25 @@ impl Cluster {
     /// # Errors
     /// There is no etcd, or it does not begin.
     pub async fn start(members: usize) -> Result<Self> {
+        Self::wired(members, Ok).await
+    }
+
+    /// The same, but peers reach a member by a wire: `wire` gives its port, from that of the
+    /// member.
+    ///
+    /// # Errors
+    /// As [`Self::start`], or there is no wire.
+    pub async fn wired(members: usize, mut wire: impl FnMut(u16) -> Result<u16>) -> Result<Self> {
         if !is_there() {
             bail!("there is no program etcd: apt-get install etcd-server");
         }
         let mut all = Vec::new();
         for _ in 0..members {
+            let peer = port()?;
             all.push(One {
                 client: port()?,
-                peer: port()?,
+                peer,
+                wire: wire(peer)?,
                 child: None,
             });
         }
@@ -109,7 +123,7 @@ impl Cluster {
     pub fn revive(&mut self, member: usize) -> Result<()> {
         let all = self.members.iter().enumerate();
         let all: Vec<_> = all
-            .map(|(number, one)| format!("m{number}={}", url(one.peer)))
+            .map(|(number, one)| format!("m{number}={}", url(one.wire)))
             .collect();
         let data = self.data(member);
         let log = std::fs::File::create(self.folder.path().join(format!("m{member}.log")))?;
@@ -124,7 +138,7 @@ impl Cluster {
             .args(["--listen-client-urls", &url(one.client)])
             .args(["--advertise-client-urls", &url(one.client)])
             .args(["--listen-peer-urls", &url(one.peer)])
-            .args(["--initial-advertise-peer-urls", &url(one.peer)])
+            .args(["--initial-advertise-peer-urls", &url(one.wire)])
             .args(["--initial-cluster", &all.join(",")])
             .args(["--initial-cluster-state", "new"])
             .args(["--logger", "zap"])
@@ -146,6 +160,13 @@ impl Cluster {
             let _ = child.kill();
             let _ = child.wait();
         }
+    }
+
+    /// How a member has ended that nobody has killed here, if one has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let children = self.members.iter_mut();
+        let mut children = children.filter_map(|one| one.child.as_mut());
+        children.find_map(|child| child.try_wait().ok().flatten())
     }
 
     /// The process of a member.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luo-fleet dev`: an etcd, a server and hosts that are not there, and a rollout over them.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use jiff::Timestamp;
 use luo_fleetlock::status::{Fleet, HostState};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
 use super::cluster::Cluster;
@@ -16,6 +18,9 @@ use crate::config::Config;
 use crate::run::{Running, run};
 use crate::state::keeper::Keeper;
 use crate::view;
+
+/// How often it is looked how far it is.
+const OFTEN: Duration = Duration::from_millis(200);
 
 /// What is shown.
 #[derive(Clone, Debug)]
@@ -102,12 +107,43 @@ fn line(fleet: &Fleet) -> String {
     line
 }
 
-/// Runs the show. `tell` writes a line.
+/// Runs the show. `tell` writes a line. However it ends, its etcd ends with it, and nothing stays
+/// on the disk.
 ///
 /// # Errors
-/// Something of it does not begin.
-pub async fn show(show: &Show, mut tell: impl FnMut(String) -> Result<()>) -> Result<()> {
-    let cluster = Cluster::start(1).await?;
+/// Something of it does not begin, etcd ends, or a signal comes before the rollout is over.
+pub async fn show(show: &Show, tell: impl FnMut(String) -> Result<()>) -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let is_over = Cell::new(false);
+    tokio::select! {
+        biased;
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+        shown = rollout(show, tell, &is_over) => return shown,
+    }
+    match is_over.get() {
+        true => Ok(()),
+        false => bail!("it was ended before the rollout was over"),
+    }
+}
+
+/// Says so if etcd has ended: nothing would happen any more.
+fn lives(cluster: &mut Cluster) -> Result<()> {
+    match cluster.ended() {
+        Some(how) => bail!("its etcd has ended: {how}"),
+        None => Ok(()),
+    }
+}
+
+async fn rollout(
+    show: &Show,
+    mut tell: impl FnMut(String) -> Result<()>,
+    is_over: &Cell<bool>,
+) -> Result<()> {
+    let mut cluster = Cluster::start(1).await?;
     let mut config = Config {
         listen: vec![show.listen.clone()],
         ..Config::default()
@@ -148,12 +184,8 @@ pub async fn show(show: &Show, mut tell: impl FnMut(String) -> Result<()>) -> Re
     }
     let mut last = String::new();
     let end = loop {
-        sleep(Duration::from_millis(if show.figures {
-            1_000
-        } else {
-            200
-        }))
-        .await;
+        sleep(if show.figures { 5 * OFTEN } else { OFTEN }).await;
+        lives(&mut cluster)?;
         let fleet = view::fleet(&keeper.mirror.known(), keeper.now());
         let now = line(&fleet);
         if now != last && !show.figures {
@@ -166,6 +198,7 @@ pub async fn show(show: &Show, mut tell: impl FnMut(String) -> Result<()>) -> Re
             break fleet;
         }
     };
+    is_over.set(true);
     if show.figures {
         let done = end
             .hosts
@@ -192,7 +225,10 @@ pub async fn show(show: &Show, mut tell: impl FnMut(String) -> Result<()>) -> Re
     }
     if show.stay {
         tell(format!("the page stays until this is ended: {server}/"))?;
-        tokio::signal::ctrl_c().await?;
+        loop {
+            sleep(OFTEN).await;
+            lives(&mut cluster)?;
+        }
     }
     Ok(())
 }

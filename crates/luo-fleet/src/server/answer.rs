@@ -18,6 +18,9 @@ pub type Answer = Response<Full<Bytes>>;
 /// that hosts which have asked at the same moment do not do so again.
 const AGAIN: i64 = 15;
 
+/// Seconds after which a host asks again that found a server which could not decide.
+const SOON: i64 = 5;
+
 /// The longest that a host is told to wait: a policy may change.
 const LONGEST: i64 = 300;
 
@@ -88,6 +91,13 @@ pub fn decided(decision: &Decision, now: Timestamp) -> Answer {
     after(answer, left.clamp(1, LONGEST) + spread)
 }
 
+/// Nobody can be served: as many are as may be.
+#[must_use]
+pub fn full() -> Answer {
+    let why = "as many connections are served as may be (max_connections); come again";
+    after(refuse(StatusCode::SERVICE_UNAVAILABLE, "busy", why), SOON)
+}
+
 /// Why something was not done.
 #[must_use]
 pub fn undone(why: &Undone) -> Answer {
@@ -101,7 +111,7 @@ pub fn undone(why: &Undone) -> Answer {
     };
     let answer = refuse(status, kind, why.to_string());
     match why {
-        Undone::Unavailable(_) | Undone::Busy => after(answer, 5),
+        Undone::Unavailable(_) | Undone::Busy => after(answer, SOON),
         _ => answer,
     }
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use hyper::Request;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
@@ -16,6 +18,8 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::answer::{Answer, full};
+use super::room::{Guest, Room};
 use super::route::Site;
 use crate::config::{Access, Tls};
 use crate::etcd::connect::{certificates, key, roots};
@@ -24,6 +28,11 @@ use crate::identity::{Caller, Identities, KEY};
 /// How long the beginning of a connection, or of a request, may take; and how long a connection
 /// may be idle.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How many that cannot be let in are told so at once, and how long that may take. More are let
+/// go of without a word.
+const TURNED_AWAY: usize = 256;
+const ADIEU: Duration = Duration::from_secs(2);
 
 /// Bytes of a request's head, and of what is read at once.
 const BUFFER: usize = 16 * 1024;
@@ -85,13 +94,10 @@ pub async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     site: Arc<Site>,
-    most: Arc<Semaphore>,
+    room: Arc<Room>,
 ) {
+    let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
     loop {
-        // Who finds no room waits in the kernel's queue.
-        let Ok(room) = Arc::clone(&most).acquire_owned().await else {
-            return;
-        };
         let tcp = match listener.accept().await {
             Ok((tcp, _)) => tcp,
             Err(why) => {
@@ -101,41 +107,86 @@ pub async fn serve(
                 continue;
             }
         };
-        let (tls, site) = (tls.clone(), Arc::clone(&site));
+        let tls = tls.clone();
+        let Some(guest) = room.enter().await else {
+            if let Ok(place) = Arc::clone(&turned_away).try_acquire_owned() {
+                tokio::spawn(async move {
+                    // Whoever says nothing meanwhile is told nothing.
+                    let _ = timeout(ADIEU, connection(tcp, tls, By::Nobody)).await;
+                    drop(place);
+                });
+            }
+            continue;
+        };
+        let by = By::Site(Arc::clone(&site), Arc::clone(&guest));
         tokio::spawn(async move {
-            if let Err(why) = connection(tcp, tls, site).await {
+            let ended = tokio::select! {
+                biased;
+                ended = connection(tcp, tls, by) => ended,
+                () = guest.has_to_leave() => Ok(()),
+            };
+            if let Err(why) = ended {
                 tracing::debug!("a connection has ended: {why:#}");
             }
-            drop(room);
         });
     }
 }
 
-async fn connection(tcp: TcpStream, tls: Option<TlsAcceptor>, site: Arc<Site>) -> Result<()> {
+/// By whom requests are seen to.
+#[derive(Clone)]
+enum By {
+    /// The site, for one that is let in.
+    Site(Arc<Site>, Arc<Guest>),
+    /// Nobody: there is no room.
+    Nobody,
+}
+
+impl By {
+    async fn answer(self, mut request: Request<Incoming>, certified: Option<Caller>) -> Answer {
+        let Self::Site(site, guest) = self else {
+            return full();
+        };
+        if request.body().is_end_stream() {
+            guest.gets_busy();
+        }
+        // Whoever reads the body knows when it is whole.
+        request.extensions_mut().insert(Arc::clone(&guest));
+        let answer = site.serve(request, certified).await;
+        guest.falls_quiet();
+        answer
+    }
+}
+
+async fn connection(tcp: TcpStream, tls: Option<TlsAcceptor>, by: By) -> Result<()> {
     tcp.set_nodelay(true)?;
     let Some(tls) = tls else {
-        return requests(TokioIo::new(tcp), None, site).await;
+        return requests(TokioIo::new(tcp), None, by).await;
     };
     let stream = timeout(PATIENCE, tls.accept(tcp)).await??;
+    let By::Site(site, _) = &by else {
+        return requests(TokioIo::new(stream), None, by).await;
+    };
     let chain = stream.get_ref().1.peer_certificates();
     let own = chain.and_then(|chain| chain.first());
     let certified = own.and_then(|own| site.identities.by_certificate(own));
     if own.is_some() && certified.is_none() {
         bail!("a certificate without a name for DNS, or one that is revoked");
     }
-    requests(TokioIo::new(stream), certified, site).await
+    requests(TokioIo::new(stream), certified, by).await
 }
 
-async fn requests<T>(io: T, certified: Option<Caller>, site: Arc<Site>) -> Result<()>
+async fn requests<T>(io: T, certified: Option<Caller>, by: By) -> Result<()>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
+    let stays = matches!(by, By::Site(..));
     let service = service_fn(move |request| {
-        let (site, certified) = (Arc::clone(&site), certified.clone());
-        async move { Ok::<_, Infallible>(site.serve(request, certified).await) }
+        let (by, certified) = (by.clone(), certified.clone());
+        async move { Ok::<_, Infallible>(by.answer(request, certified).await) }
     });
     hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
+        .keep_alive(stays)
         .header_read_timeout(PATIENCE)
         .max_buf_size(BUFFER)
         .serve_connection(io, service)

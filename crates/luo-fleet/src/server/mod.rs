@@ -16,10 +16,12 @@
 //! | [`metrics`] | what Prometheus gets |
 //! | [`page`] | the page |
 //! | [`route`] | which call is which, and who may make it |
+//! | [`room`] | for how many connections there is room, and who leaves when it is full |
 //! | [`listen`] | connections, TLS, limits |
 
 pub mod answer;
 pub mod listen;
 pub mod metrics;
 pub mod page;
+pub mod room;
 pub mod route;

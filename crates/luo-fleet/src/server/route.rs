@@ -17,6 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::answer::{Answer, decided, document, done, refuse, undone, with};
 use super::metrics::{Metrics, behind};
 use super::page::{content_policy, page};
+use super::room::Guest;
 use crate::identity::{Caller, Identities};
 use crate::state::audit;
 use crate::state::change::Undone;
@@ -246,6 +247,7 @@ fn intended(request: &Request<Incoming>) -> Result<(), Refused> {
 }
 
 async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refused> {
+    let guest = request.extensions().get::<Arc<Guest>>().cloned();
     let body = Limited::new(request.into_body(), MAX_BODY).collect();
     let body = timeout(PATIENCE, body).await.map_err(|_| {
         let why = "the body did not come in time";
@@ -255,6 +257,9 @@ async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refu
         let why = format!("a body has {MAX_BODY} bytes at most");
         refused(StatusCode::PAYLOAD_TOO_LARGE, "bad_request", why)
     })?;
+    if let Some(guest) = guest {
+        guest.gets_busy();
+    }
     serde_json::from_slice(&body.to_bytes()).map_err(|why| {
         let why = format!("the body is not as the protocol has it: {why}");
         refused(StatusCode::BAD_REQUEST, "bad_request", why)

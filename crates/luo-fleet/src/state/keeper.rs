@@ -71,6 +71,7 @@ impl Keeper {
             keys: parts.keys.clone(),
             mirror: Arc::clone(&mirror),
             presence: parts.presence,
+            max_hosts: parts.max_hosts,
         };
         tokio::spawn(writer.run(noted));
         let (etcd, keys, own) = (
@@ -328,8 +329,15 @@ impl Keeper {
             .await
     }
 
-    /// Notes that a host was heard of. If too many are, it comes again.
+    /// Notes that a host was heard of. If too many are, it comes again. Strangers that are not let in
+    /// take no room from others.
     fn note(&self, who: &ClientParams, asking: Option<&Asking>, now: Timestamp) {
+        {
+            let known = self.mirror.known();
+            if known.record(&who.id).is_none() && known.hosts.len() >= self.max_hosts {
+                return;
+            }
+        }
         let running = asking.and_then(|asking| asking.running.as_deref());
         let note = Note {
             id: who.id.clone(),

@@ -49,6 +49,9 @@ pub struct Writer {
     pub mirror: Arc<Mirror>,
     /// How long a host counts as present after it was heard of.
     pub presence: Duration,
+    /// How many hosts are let in. Servers that let in different ones at the same moment may come
+    /// to more, by what one transaction of each lets in.
+    pub max_hosts: usize,
 }
 
 impl Writer {
@@ -89,7 +92,7 @@ impl Writer {
             });
             let Some((lease, _)) = lease else { continue };
             match self.write(lease, &batch).await {
-                Ok(()) => written.extend(batch.into_keys().map(|id| (id, now))),
+                Ok(ids) => written.extend(ids.into_iter().map(|id| (id, now))),
                 Err(why) => tracing::warn!("hosts cannot be noted: {why:#}"),
             }
         }
@@ -102,9 +105,21 @@ impl Writer {
         record.is_none_or(|record| changed(record, note).is_some())
     }
 
-    async fn write(&self, lease: i64, batch: &BTreeMap<String, Note>) -> Result<()> {
-        let mut all = Vec::new();
+    /// Writes what there is room for, and says of which hosts that is.
+    async fn write(&self, lease: i64, batch: &BTreeMap<String, Note>) -> Result<Vec<String>> {
+        let mut room = {
+            let known = self.mirror.known();
+            self.max_hosts.saturating_sub(known.hosts.len())
+        };
+        let (mut all, mut ids) = (Vec::new(), Vec::new());
         for note in batch.values() {
+            if self.mirror.known().record(&note.id).is_none() {
+                let Some(left) = room.checked_sub(1) else {
+                    continue;
+                };
+                room = left;
+            }
+            ids.push(note.id.clone());
             let presence = self.keys.name(Key::Presence(&note.id));
             all.push(put(&presence, note.at_ms.to_string(), Some(lease)));
             if let Some(noted) = self.record(note)? {
@@ -112,9 +127,12 @@ impl Writer {
             }
         }
         if !all.is_empty() {
-            self.etcd.txn(&txn(Vec::new(), all)).await?;
+            let done = self.etcd.txn(&txn(Vec::new(), all)).await?;
+            // Whoever is let in is counted before the next ones are. If that lasts, they come
+            // again.
+            self.mirror.reaches(done.header.revision).await;
         }
-        Ok(())
+        Ok(ids)
     }
 
     /// The record of a host that is new, or tells of itself what is new. It is put only where

@@ -2,6 +2,7 @@
 //! An etcd with servers before it.
 
 pub(crate) mod program;
+pub(crate) mod wires;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,6 +18,8 @@ use luo_fleet::state::keeper::Keeper;
 use luo_fleet::view;
 use luo_fleetlock::lock::{Body, ClientParams};
 use luo_fleetlock::status::Fleet;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 /// A server, in this process.
@@ -27,12 +30,22 @@ pub(crate) struct Server {
 
 /// Starts a server whose clock is so far off.
 pub(crate) async fn server(cluster: &Cluster, off: SignedDuration) -> Server {
+    server_with(cluster, off, |_| {}).await
+}
+
+/// The same, and something of its configuration is another.
+pub(crate) async fn server_with(
+    cluster: &Cluster,
+    off: SignedDuration,
+    change: impl FnOnce(&mut Config),
+) -> Server {
     let mut config = Config {
         listen: vec!["127.0.0.1:0".to_owned()],
         ..Config::default()
     };
     config.access.open = true;
     config.etcd.endpoints = cluster.endpoints();
+    change(&mut config);
     let running = run(&config, Box::new(move || Timestamp::now() + off))
         .await
         .unwrap();
@@ -44,6 +57,11 @@ pub(crate) async fn server(cluster: &Cluster, off: SignedDuration) -> Server {
 }
 
 impl Server {
+    /// Host and port.
+    pub(crate) fn address(&self) -> &str {
+        self.base.trim_start_matches("http://")
+    }
+
     pub(crate) fn fleet(&self) -> Fleet {
         view::fleet(&self.keeper.mirror.known(), self.keeper.now())
     }
@@ -94,6 +112,16 @@ pub(crate) async fn call(server: &Server, path: &str, body: &Body) -> Said {
         .call(path, body)
         .await
         .unwrap()
+}
+
+/// Writes a text to a server, and reads until it says no more. What it has said counts, whether or
+/// not it has read everything.
+pub(crate) async fn said(address: &str, text: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(text.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8_lossy(&answer).into_owned()
 }
 
 /// The kind of a refusal.

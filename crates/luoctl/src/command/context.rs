@@ -88,11 +88,13 @@ impl Context {
     pub(super) fn impatient_of(&self, words: String) -> Impatience {
         let (done, waits) = mpsc::channel::<()>();
         let moment = moment(self.timeout);
-        std::thread::spawn(move || {
+        let says = std::thread::Builder::new().spawn(move || {
             if waits.recv_timeout(moment) == Err(RecvTimeoutError::Timeout) {
                 complain(format_args!("luoctl: {words}"));
             }
         });
+        // Where there can be no thread it is left unsaid.
+        drop(says);
         Impatience { _done: done }
     }
 

@@ -99,12 +99,7 @@ pub(super) fn take(context: &mut Context, args: &Take) -> Result {
     let command = &args.command;
     if let Err(why) = ended {
         // luod keeps it until somebody says that it is over.
-        let kept =
-            format!("session '{name}' is kept: take it once more, or `luoctl release {name}`");
-        return Err(why.next(match claim.incoming {
-            true => format!("{kept}; no update begins before that"),
-            false => kept,
-        }));
+        return Err(why.next(kept(&name, claim.incoming)));
     }
     patiently(context, || {
         if claim.incoming {
@@ -119,6 +114,15 @@ pub(super) fn take(context: &mut Context, args: &Take) -> Result {
         }
     })?;
     context.done("take", &format!("session '{name}' is taken back, and over"))
+}
+
+/// What to do about a session whose command has failed. No kernel carries on what was taken from it.
+fn kept(name: &SessionName, incoming: bool) -> String {
+    let kept = format!("session '{name}' is kept: take it once more, or `luoctl release {name}`");
+    match incoming {
+        true => format!("{kept}; no update begins before that"),
+        false => kept,
+    }
 }
 
 /// It was left once, and not taken since; or its workload is gone, and is waited for.
@@ -288,6 +292,23 @@ fn failed(command: &[String], why: &dyn std::fmt::Display) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_came_from_the_previous_kernel_keeps_updates_from_beginning() {
+        let name = SessionName::new("p").unwrap();
+        let [incoming, ours] = [true, false].map(|incoming| kept(&name, incoming));
+        for text in [&incoming, &ours] {
+            assert!(
+                text.starts_with("session 'p' is kept: take it once more"),
+                "{text}"
+            );
+        }
+        assert!(
+            incoming.ends_with("no update begins before that"),
+            "{incoming}"
+        );
+        assert!(!ours.contains("update"), "{ours}");
+    }
 
     #[test]
     fn everybody_may_read_a_veto_and_it_has_no_secrets() {

@@ -204,3 +204,22 @@ impl Seen {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The history has nothing of an update that luod died before.
+    #[test]
+    fn where_luod_was_lost_before_it_said_anything_the_history_may_have_nothing() {
+        let Failure::Told(told) = Seen::default().lost() else {
+            panic!("it is no fault of the output");
+        };
+        assert!(told.message.ends_with("was: it had begun"), "{told:?}");
+        let next = told.next.unwrap();
+        assert!(
+            next.ends_with("where it has nothing of it, nothing was begun"),
+            "{next}"
+        );
+    }
+}

@@ -65,7 +65,12 @@ impl Vigil {
             ends,
             has_given_up: Arc::clone(&has_given_up),
         };
-        std::thread::spawn(move || watch.run(&end));
+        if let Err(why) = std::thread::Builder::new().spawn(move || watch.run(&end)) {
+            complain(format_args!(
+                "luoctl: there can be no further thread ({why}; `ulimit -u` says how many), so a luod \
+                 that hangs is waited for"
+            ));
+        }
         Self {
             has_given_up,
             timeout: context.timeout,

@@ -40,7 +40,8 @@ impl Waiting {
         let (done, end) = mpsc::channel();
         let (since, folder) = (Arc::clone(&heard), context.folder.clone());
         if !context.json {
-            std::thread::spawn(move || say(&since, &end, &folder));
+            // Where there can be no thread it is left unsaid.
+            drop(std::thread::Builder::new().spawn(move || say(&since, &end, &folder)));
         }
         Self { heard, _done: done }
     }

@@ -126,7 +126,9 @@ pub(super) const FILES: [Page; 2] = [
                     ("max_hosts = 100000", "How many hosts are let in."),
                     (
                         "max_connections = 20000",
-                        "How many connections there may be; more wait in the kernel's queue.",
+                        "How many connections there may be. When there are as many, who has been \
+                         quiet for longest is closed: one that waits for a request, or for the \
+                         rest of one. If all are busy, whoever comes is answered 503.",
                     ),
                     (
                         "presence = 3600",

@@ -12,6 +12,8 @@
 //! piped ANSWER luoctl ARGS        the same, but what it writes goes to a pipe
 //! interrupt MOMENT luoctl ARGS    runs it, and interrupts it once it has printed such a line
 //! killed MOMENT luoctl ARGS       the same, but it is killed
+//! bereaved MOMENT luoctl ARGS     the same, but luod is killed; its supervisor starts it again
+//! resets MOMENT luoctl ARGS       the same, but the machine is reset, as when its power is lost
 //! kills                           kills the workload that was started last, or the supervisor of luod
 //! ends                            the same, and tells it to end by TERM
 //! breaks                          has luod.toml be one that no luod can use, and kills luod
@@ -32,7 +34,7 @@
 //! ```
 //!
 //! The words of a workload: `needs=a,b`, `veto=prepare|freeze:REASON`,
-//! `hang=prepare|freeze` (never answers), `leave` (once it is ready), `claim` (its
+//! `hang=prepare|freeze` (never answers), `stays` (outlives luod), `leave` (once it is ready), `claim` (its
 //! session, of which it has one with a small memfd in it), `claim-only` (and does not
 //! say that it serves again).
 #![forbid(unsafe_code)]
@@ -55,7 +57,7 @@ use std::process::{Child, Command, Stdio};
 
 use common::{Result, command, folder};
 use played::{start_workload, workload};
-use terminal::{interrupt, piped, terminal};
+use terminal::{amidst, interrupt, piped, terminal};
 
 /// How long a machine of a fleet may wait for its turn, and between two tries.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(900);
@@ -168,6 +170,17 @@ fn restart(signal: &str) -> Result {
     wait("phase")
 }
 
+/// luod is killed, and started again.
+fn bereave() -> Result {
+    restart("KILL")
+}
+
+/// The simulated machine is reset. All processes end at once, and it boots as one that was off.
+fn reset() -> Result {
+    env::var_os("LUO_SIM_BOOT").ok_or("this is no simulated machine")?;
+    Err(luo_sys::kexec::restart().into())
+}
+
 /// Runs a script to its end.
 fn machine(script: &str) -> Result {
     let mut children = Vec::new();
@@ -196,6 +209,16 @@ fn machine(script: &str) -> Result {
                 [moment, "luoctl", words @ ..] => {
                     let signal = if command == "killed" { "KILL" } else { "INT" };
                     interrupt(line, moment, words, signal)?;
+                }
+                _ => return Err(format!("no such line: {line}").into()),
+            },
+            "bereaved" | "resets" => match words.as_slice() {
+                [moment, "luoctl", words @ ..] => {
+                    let does = if command == "resets" { reset } else { bereave };
+                    // A server may be gone for a while.
+                    while !amidst(line, moment, words, |_| does())? {
+                        std::thread::sleep(PAUSE);
+                    }
                 }
                 _ => return Err(format!("no such line: {line}").into()),
             },

@@ -69,7 +69,11 @@ pub(crate) fn workload(name: &str, words: &[&str]) -> Result {
     };
     println!("ready");
     loop {
-        let event = workload.next_event()?;
+        let event = match role.has("stays") {
+            // luod may end and come back.
+            true => workload.surely(BACK, Workload::next_event)?,
+            false => workload.next_event()?,
+        };
         if event.kind != EventKind::Cancel && !answer(&mut workload, &role, &event)? {
             return Ok(());
         }

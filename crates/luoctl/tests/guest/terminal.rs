@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use crate::common::{Result, command, folder};
 
@@ -66,8 +66,26 @@ pub(crate) fn terminal(line: &str, answer: &str, mut command: Command) -> Result
 }
 
 /// As ^C would, or worse: the signal is for luoctl alone, which no terminal has in its foreground.
-/// `moment` is a line that the command prints, with dashes for its blanks.
 pub(crate) fn interrupt(line: &str, moment: &str, words: &[&str], signal: &str) -> Result {
+    let sends = |child: &Child| -> Result {
+        let kill = format!("kill -{signal} {}", child.id());
+        Command::new("/bin/sh").arg("-c").arg(kill).status()?;
+        Ok(())
+    };
+    match amidst(line, moment, words, sends)? {
+        true => Ok(()),
+        false => Err(format!("'{moment}' was not said").into()),
+    }
+}
+
+/// Runs it, and does something once it has printed a line: `moment`, with dashes for its blanks.
+/// Says whether it has.
+pub(crate) fn amidst(
+    line: &str,
+    moment: &str,
+    words: &[&str],
+    then: impl FnOnce(&Child) -> Result,
+) -> Result<bool> {
     let mut child = command(words)
         .process_group(0)
         .stdout(Stdio::piped())
@@ -76,17 +94,18 @@ pub(crate) fn interrupt(line: &str, moment: &str, words: &[&str], signal: &str) 
     let mut said = BufReader::new(child.stdout.take().ok_or("no pipe")?);
     let moment = moment.replace('-', " ");
     let mut output = String::new();
-    loop {
+    let is_said = loop {
         let before = output.len();
         if said.read_line(&mut output)? == 0 {
-            return Err(format!("'{moment}' was not said, but: {output}").into());
+            break false;
         }
         if output[before..].contains(&moment) {
-            break;
+            break true;
         }
+    };
+    if is_said {
+        then(&child)?;
     }
-    let kill = format!("kill -{signal} {}", child.id());
-    Command::new("/bin/sh").arg("-c").arg(kill).status()?;
     said.read_to_string(&mut output)?;
     let ended = child.wait_with_output()?;
     let mut out = io::stdout();
@@ -94,5 +113,5 @@ pub(crate) fn interrupt(line: &str, moment: &str, words: &[&str], signal: &str) 
     out.write_all(output.as_bytes())?;
     out.write_all(&ended.stderr)?;
     writeln!(out, "[exit {:?}]\n", ended.status.code())?;
-    Ok(())
+    Ok(is_said)
 }

@@ -18,6 +18,10 @@ pub(super) enum Fault {
     Vetoes,
     /// luoctl is killed when the update is prepared, once.
     IsKilled,
+    /// The machine's power is lost when a workload is asked to prepare, once.
+    LosesPower,
+    /// luod is killed when a workload is asked to freeze, once.
+    LosesLuodAmidst,
     /// luod is killed after the jump.
     LosesLuod,
     /// It is not healthy as long as a file is there.
@@ -75,14 +79,23 @@ impl Host {
         let before = match self.fault {
             Fault::Vetoes => format!("workload cache veto=prepare:busy\n{UPDATE}\nkills\n"),
             Fault::IsKilled => format!("workload cache\nkilled prepared {UPDATE}\n{KEEP}\nkills\n"),
+            Fault::LosesLuodAmidst => format!(
+                "workload cache hang=freeze stays\nbereaved asked-cache-to-freeze {UPDATE}\n\
+                 wait running\n{KEEP}\nkills\n"
+            ),
             _ => String::new(),
         };
         let jumps = match self.fault {
             Fault::AsksOnce => format!("{UPDATE} --no-wait\n"),
             _ => format!("jumps {UPDATE}\n"),
         };
-        let mut machine =
-            Machine::new(&config).boot(&format!("luod\n{before}workload cache\n{jumps}"));
+        let mut machine = Machine::new(&config);
+        if self.fault == Fault::LosesPower {
+            let hangs = "workload cache hang=prepare";
+            let resets = format!("resets asked-cache-to-prepare {UPDATE}");
+            machine = machine.boot(&format!("luod\n{hangs}\n{resets}\n"));
+        }
+        machine = machine.boot(&format!("luod\n{before}workload cache\n{jumps}"));
         let comes_back = !matches!(self.fault, Fault::IsLost | Fault::AsksOnce);
         if comes_back {
             let after = match self.fault {

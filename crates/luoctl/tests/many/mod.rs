@@ -19,6 +19,7 @@ use jiff::SignedDuration;
 use luo_fleet::dev::cluster::Cluster;
 use luo_fleet::state::keeper::Hand;
 use luo_fleetlock::status::{AuditLine, HostState};
+use luo_varlink::{HistoryEntry, Outcome};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -167,6 +168,12 @@ impl Fleet {
 fn is_as_promised(ran: &[Ran], slots: i64, of_canaries: i64, of_a_rack: i64, racks: &[&str]) {
     for ran in ran.iter().filter(|ran| ran.host.fault != Fault::IsLost) {
         assert!(ran.is_updated(), "{}: {}", ran.host.id, ran.said);
+        // What was lost amid an update has come about, and is told.
+        if matches!(ran.host.fault, Fault::LosesPower | Fault::LosesLuodAmidst) {
+            let cancelled = |entry: &HistoryEntry| entry.outcome == Outcome::Cancelled;
+            let has_one = ran.updates.iter().any(cancelled);
+            assert!(has_one, "{}: {}", ran.host.id, ran.said);
+        }
     }
     let most = most_at_once(ran, |_| true);
     assert!(most <= slots, "{most} hosts at once");
@@ -212,11 +219,13 @@ async fn ten_luods_roll_out_with_one_of_each_fault() {
         host("a1", "rack-a").cut(&[Cut::Call(ASKS)]),
         host("a2", "rack-a").cut(&[Cut::Answer(ASKS)]),
         host("a3", "rack-a").with(Fault::IsLost),
-        host("b1", "rack-b").cut(&[Cut::Call(GIVES_BACK), Cut::Call(GIVES_BACK)]),
+        host("b1", "rack-b")
+            .with(Fault::LosesPower)
+            .cut(&[Cut::Call(GIVES_BACK), Cut::Call(GIVES_BACK)]),
         host("b2", "rack-b").cut(&[Cut::Answer(GIVES_BACK)]),
         host("b3", "rack-b").with(Fault::LosesLuod),
         host("b4", "rack-b").with(Fault::IsSick),
-        host("b5", "rack-b"),
+        host("b5", "rack-b").with(Fault::LosesLuodAmidst),
     ] {
         tasks.push(fleet.begin(host));
     }
@@ -280,6 +289,8 @@ async fn fifty_luods_roll_out_while_members_servers_and_wires_die() {
         let fault = match number {
             20 => Fault::IsSick,
             25 => Fault::IsLost,
+            10 | 34 => Fault::LosesPower,
+            16 | 40 => Fault::LosesLuodAmidst,
             number if number % 6 == 0 => Fault::LosesLuod,
             number if number % 6 == 3 => Fault::Vetoes,
             _ => Fault::None,

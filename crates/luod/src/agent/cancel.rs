@@ -161,12 +161,10 @@ impl Agent {
             // Somebody may have begun another meanwhile.
             if matches!(self.state.borrow().phase.0, Phase::Normal | Phase::Updated) {
                 if let Some(told) = self.told_while_not_undone().await {
-                    let says = told.words().map(|says| format!("{says}: "));
-                    let says = says.unwrap_or_default();
                     tracing::error!(
                         "luod ends, and the kernel has not undone yet what it was asked for in an \
-                         update that is off: {says}{}",
-                        hang::NOT_UNDONE
+                         update that is off: {}",
+                        told.before(hang::NOT_UNDONE)
                     );
                 }
                 self.tell_what_goes_with_luod();

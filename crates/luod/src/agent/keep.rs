@@ -192,6 +192,11 @@ impl Agent {
     /// Closes the agent's copy of a session and forgets it.
     pub(super) fn let_go(&self, name: &str) {
         let held = self.state.borrow_mut().sessions.remove(name);
+        if let Some(held) = &held
+            && !held.incoming
+        {
+            self.state.borrow_mut().parted.put(name, &held.workload);
+        }
         if let Some(session) = held.and_then(|held| held.session) {
             self.unstore(name);
             self.close(name, session);

@@ -117,7 +117,7 @@ use crate::manager::store::Store;
 
 pub use caller::Caller;
 pub use check::offline;
-pub use clock::at_last;
+pub use clock::{at_last, begin_to_count};
 pub use declare::Declaration;
 pub use inbox::Inbox;
 pub use unread::Unread;
@@ -131,6 +131,9 @@ const BEHIND: usize = 8192;
 
 /// Threads that may hang in a disk, of a kind.
 const THREADS: usize = 8;
+
+/// All of them: three kinds, and those that write the history and pictures, and try the disk.
+pub const ALL_THREADS: usize = 4 * THREADS;
 
 /// The formats that stand in the running kernel's own image, once they have been read.
 type OwnStrings = Arc<OnceLock<luo_preflight::Known<Vec<String>>>>;

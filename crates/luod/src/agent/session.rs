@@ -11,7 +11,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use luo_sys::{Session, SessionName};
+use luo_sys::{Direction, Session, SessionName, SessionState};
 use luo_varlink::client::Error;
 use luo_varlink::{Phase, WorkloadState};
 use tokio::time::Instant;
@@ -24,7 +24,7 @@ use super::noted::owner;
 use super::shares;
 use crate::aside::{self, Aside};
 use crate::decide::failed::Failed;
-use crate::kernel::{Kernel, duplicate};
+use crate::kernel::{Kernel, Opener, duplicate};
 
 /// How long the kernel may take to name what a workload says is a session.
 const NAMING: Duration = Duration::from_secs(3);
@@ -32,6 +32,9 @@ const NAMING: Duration = Duration::from_secs(3);
 /// How long the service manager may take to close its copy of a session, and how often that is
 /// looked for.
 const CLOSING: Duration = Duration::from_secs(3);
+
+/// After how long it is looked which other program has it.
+const MOMENT: Duration = Duration::from_millis(500);
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// A session that was asked for before.
@@ -64,22 +67,58 @@ impl Agent {
         self.heed_hang("CREATE_SESSION")?;
         self.is_closed(name, "CREATE_SESSION").await?;
         let begun = Instant::now();
+        let mut has_looked = false;
         loop {
-            let made = self.make(caller, &workload, name).await?;
-            match made {
-                // Nobody answers that the copy in the store is closed.
-                Err(why) if why.is_there_already() && self.store.may_not_have_closed(name) => {
-                    if begun.elapsed() > CLOSING {
-                        return Err(Failed::not_closed("CREATE_SESSION").into());
-                    }
-                    tokio::time::sleep(AGAIN).await;
-                }
-                Err(why) => return Err(why.into()),
+            let why = match self.make(caller, &workload, name).await? {
                 Ok(fd) => {
                     self.is_taken(name).await;
                     return Ok(fd);
                 }
+                Err(why) if why.is_there_already() => why,
+                Err(why) => return Err(why.into()),
+            };
+            // Nobody answers that the copy in the store is closed.
+            let is_closing = self.store.may_not_have_closed(name);
+            if !is_closing || begun.elapsed() > MOMENT && !has_looked {
+                has_looked = true;
+                if let Some(held) = self.held_elsewhere(name, is_closing).await {
+                    self.state.borrow_mut().parted.put(name, &workload);
+                    return Err(held.into());
+                }
+                if !is_closing {
+                    return Err(why.into());
+                }
             }
+            if begun.elapsed() > CLOSING {
+                return Err(Failed::not_closed("CREATE_SESSION").into());
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Why a session of a name is there that the agent does not have, if that is known: some program
+    /// has it open. As long as the service manager may have its copy still, only a program that can
+    /// be seen counts.
+    async fn held_elsewhere(&self, name: &str, is_closing: bool) -> Option<Failed> {
+        let call = "CREATE_SESSION";
+        let holders = self.holders_elsewhere(name).await;
+        if !holders.is_empty() {
+            return Some(Failed::held_elsewhere(call, &holders));
+        }
+        if is_closing {
+            return None;
+        }
+        let asked = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Moment));
+        let listed = asked.await.ok()?.ok()??;
+        let mut listed = listed.iter().filter(|entry| {
+            let is_new = entry.direction == Direction::Outgoing && !entry.of_device;
+            let known = entry.name.as_ref().filter(|_| is_new);
+            known.is_some_and(|known| known.to_string() == name)
+        });
+        match listed.next()?.state {
+            SessionState::Open => Some(Failed::held_elsewhere(call, &[])),
+            SessionState::Closed => Some(Failed::held_by_an_update(call)),
+            _ => None,
         }
     }
 
@@ -146,6 +185,7 @@ impl Agent {
             }
         };
         self.has(name, session.into(), false);
+        self.state.borrow_mut().parted.remove(name);
         self.unowned.borrow_mut().has_changed();
         let is_there = {
             let mut state = self.state.borrow_mut();

@@ -47,6 +47,43 @@ pub(super) struct State {
     pub(super) lost_with_luod: Option<String>,
     /// Sessions in the descriptor store whose note is gone.
     pub(super) strays: BTreeMap<String, Stray>,
+    /// Sessions that the agent has let go of, or was refused, each with its workload: the kernel
+    /// may have them still, for some program has a descriptor of one.
+    pub(super) parted: Parted,
+}
+
+/// Sessions for the next kernel that the agent has no more, by name, and the workload of each.
+#[derive(Default)]
+pub(super) struct Parted(BTreeMap<String, String>);
+
+impl Parted {
+    /// So many are looked for. Whoever makes more than that and drops them is not told of the
+    /// first.
+    const MOST: usize = 1024;
+
+    pub(super) fn put(&mut self, session: &str, workload: &str) {
+        if self.0.len() >= Self::MOST && !self.0.contains_key(session) {
+            self.0.pop_first();
+        }
+        self.0.insert(session.to_owned(), workload.to_owned());
+    }
+
+    /// Forgets a session: it is another one by now, or gone.
+    pub(super) fn remove(&mut self, session: &str) {
+        self.0.remove(session);
+    }
+
+    pub(super) fn retain(&mut self, is_there: impl Fn(&str) -> bool) {
+        self.0.retain(|session, _| is_there(session));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.0.iter()
+    }
 }
 
 /// A session that the descriptor store has kept, and whose note is gone.
@@ -309,13 +346,17 @@ impl State {
     }
 }
 
-/// Sessions of the previous kernel that nobody has claimed, as they were seen.
+/// Sessions that the kernel has and nobody here, as they were seen: of the previous kernel, and
+/// those that the agent has let go of.
 #[derive(Clone, Default)]
 pub(super) struct Unowned {
     /// Those that nobody here owns.
     pub(super) names: Vec<String>,
     /// Those whose name a session for the next kernel has, too, whoever owns them.
     pub(super) replaced: Vec<String>,
+    /// Sessions for the next kernel that the agent has let go of and some program has, with the
+    /// workload that had them.
+    pub(super) elsewhere: Vec<(String, String)>,
     pub(super) at: Option<Instant>,
     /// Sessions that had been made or released by then.
     pub(super) changes: u64,

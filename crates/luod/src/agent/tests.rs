@@ -6,6 +6,7 @@ mod checked;
 mod custody;
 mod deadline;
 mod doubt;
+mod elsewhere;
 mod ends;
 mod fake;
 mod foreign;

@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Sessions of the previous kernel that nobody has claimed and nobody here owns: no workload
-//! gets them from this agent, so they are told of until somebody sees to them.
+//! gets them from this agent, so they are told of until somebody sees to them. And sessions for the
+//! next one that the agent has let go of and some program has still, mostly a child of a workload
+//! that is gone: nobody can make a new one of that name.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use luo_sys::{Direction, SessionState};
+use luo_preflight::running;
+use luo_preflight::system::System;
+use luo_sys::{Direction, SessionEntry, SessionState};
 use luo_varlink::{Check, CheckStatus, TimelineKind};
+use rustix::process::{getpid, getppid};
 use tokio::time::timeout;
 
 use super::Agent;
+use super::clock::after;
 use super::state::Unowned;
 use super::timeline::Line;
+use super::written::on_a_thread_of;
 use crate::decide::names::OWN_SESSION;
 use crate::kernel::Opener;
 
@@ -19,6 +27,9 @@ const FRESH: Duration = Duration::from_millis(500);
 
 /// How long a call for the status waits for the kernel.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// So many sessions that luod has let go of are told of.
+const MOST_TOLD: usize = 16;
 
 /// What to do about them.
 pub(super) const REMEDY: &str = "a program that opens /dev/liveupdate itself retrieves them by \
@@ -65,6 +76,8 @@ impl Agent {
                 known.is_some_and(|known| known.as_bytes() == name.as_bytes())
             })
         };
+        let is_same = self.unowned.borrow().changes == changes;
+        let elsewhere = self.still_elsewhere(&entries, is_same);
         let state = self.state.borrow();
         let left = entries.iter().filter_map(|entry| {
             let is_left = entry.direction == Direction::Incoming
@@ -80,11 +93,65 @@ impl Agent {
         let found = Unowned {
             replaced,
             names: left.into_iter().filter(|name| !is_known(name)).collect(),
-            at: (self.unowned.borrow().changes == changes).then(Instant::now),
+            elsewhere,
+            at: is_same.then(Instant::now),
             changes: self.unowned.borrow().changes,
         };
         self.unowned.replace(found.clone());
         found
+    }
+
+    /// Which sessions that the agent has let go of are open all the same, by a list of the kernel's.
+    /// Those that are in the list no more are forgotten, if it is new.
+    fn still_elsewhere(&self, entries: &[SessionEntry], is_new: bool) -> Vec<(String, String)> {
+        let listed: BTreeMap<_, _> = entries
+            .iter()
+            .filter(|entry| entry.direction == Direction::Outgoing && !entry.of_device)
+            .filter_map(|entry| Some((entry.name.as_ref()?.to_string(), entry.state)))
+            .collect();
+        let mut state = self.state.borrow_mut();
+        if is_new {
+            state.parted.retain(|name| listed.contains_key(name));
+        }
+        // One that is just being closed, here or by the service manager, is nobody's.
+        let is_elsewhere = |name: &str| {
+            let is_open = listed.get(name) == Some(&SessionState::Open);
+            let is_here = state.sessions.get(name).is_some() || state.sessions.is_closing(name);
+            is_open && !is_here && !self.store.may_not_have_closed(name)
+        };
+        let parted = state.parted.iter();
+        let elsewhere = parted.filter(|(name, _)| is_elsewhere(name.as_str()));
+        let pairs = elsewhere.map(|(name, workload)| (name.clone(), workload.clone()));
+        pairs.take(MOST_TOLD).collect()
+    }
+
+    /// Which processes but this one and the service manager have a session for the next kernel, as
+    /// far as luod may see that: without CAP_SYS_PTRACE it may not look at all of them.
+    pub(super) async fn holders_elsewhere(&self, name: &str) -> Vec<String> {
+        let root = self.config().checks.root.clone();
+        let name = name.to_owned();
+        let looking = on_a_thread_of(&self.lookers, move || {
+            let own = [Some(getpid()), getppid()].into_iter().flatten();
+            let own: Vec<_> = own
+                .filter_map(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok())
+                .collect();
+            Ok(System::at(&root).holders_of_new_session(&name, &own))
+        });
+        tokio::select! {
+            biased;
+            holders = looking => holders.unwrap_or_default(),
+            () = after(PATIENCE) => Vec::new(),
+        }
+    }
+
+    /// The checks of sessions that luod has let go of and some program has.
+    pub(super) async fn check_elsewhere(&self, unowned: &Unowned) -> Vec<Check> {
+        let mut checks = Vec::new();
+        for (name, workload) in &unowned.elsewhere {
+            let holders = self.holders_elsewhere(name).await;
+            checks.push(running::session_elsewhere(name, workload, &holders));
+        }
+        checks
     }
 
     /// Tells of them in the log. Gives their names.
@@ -116,13 +183,15 @@ impl Agent {
         }
     }
 
-    /// Those that were there and are there still. None comes later, so where there were none
-    /// the kernel is not asked again.
+    /// Those that were there and are there still. None of the previous kernel comes later, so where
+    /// there were none, and luod has let go of nothing, the kernel is not asked again.
     pub(super) async fn still_unowned(&self) -> Unowned {
         let known = {
             let known = self.unowned.borrow();
             let is_fresh = known.at.is_some_and(|at| at.elapsed() < FRESH);
-            let are_none = known.at.is_some() && known.names.is_empty();
+            let are_none = known.at.is_some()
+                && known.names.is_empty()
+                && self.state.borrow().parted.is_empty();
             // While the kernel is at a step of an update it answers nobody.
             if are_none || is_fresh || self.at_work.has_the_kernel() {
                 return known.clone();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use luo_preflight::running;
 use luo_sys::{Direction, SessionState, State as KernelState};
 use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, WorkloadState};
 
@@ -170,12 +171,10 @@ impl Agent {
             ));
         }
         if let Some((what, since)) = self.hangs_in() {
-            let remedy = hang::remedy(what);
-            let says = told.and_then(|told| told.words());
-            let says = says.map(|says| format!("{says}: ")).unwrap_or_default();
+            let remedy = told.unwrap_or_default().before(hang::remedy(what));
             warnings.push(format!(
                 "the kernel hangs: {what} has not come back for {} s, and all else that is asked \
-                 of it waits behind that or is refused: {says}{remedy}",
+                 of it waits behind that or is refused: {remedy}",
                 since.elapsed().as_secs()
             ));
         } else if let Some(what) = self.at_work.late() {
@@ -221,6 +220,11 @@ impl Agent {
         let told = told.into_iter().filter(|(names, _)| !names.is_empty());
         warnings
             .extend(told.map(|(names, words)| format!("{}: {}", words(names), unowned::REMEDY)));
+        let elsewhere = unowned.elsewhere.iter();
+        warnings.extend(elsewhere.map(|(name, workload)| {
+            let check = running::session_elsewhere(name, workload, &[]);
+            format!("{}: {}", check.found, check.remedy.unwrap_or_default())
+        }));
         warnings
     }
 

@@ -160,8 +160,42 @@ impl Failed {
             message: "luod has let go of the session that had this name, and somebody has it open \
                       still: the service manager, which may stand still, or a program that has got \
                       the descriptor, mostly a child that the workload has left behind (`luoctl \
-                      sessions`; `pgrep -af NAME`); try again"
+                      check` says to root which); try again"
                 .to_owned(),
+        }
+    }
+
+    /// A session cannot be made, because programs that are no workloads have the one of this name.
+    #[must_use]
+    pub fn held_elsewhere(call: &str, holders: &[String]) -> Self {
+        let by = match holders {
+            [] => {
+                "a program that luod may not look at (`luoctl check` says to root which)".to_owned()
+            }
+            holders => holders.join(", "),
+        };
+        Self {
+            call: call.to_owned(),
+            errno: Errno::EEXIST,
+            message: format!(
+                "{}: a session of this name is open in {by}, mostly a child that a workload has left \
+                 behind: end that program, or choose another name",
+                Errno::EEXIST
+            ),
+        }
+    }
+
+    /// The same, where the one of this name is closed, and part of an update of another program.
+    #[must_use]
+    pub fn held_by_an_update(call: &str) -> Self {
+        Self {
+            call: call.to_owned(),
+            errno: Errno::EEXIST,
+            message: format!(
+                "{}: a session of this name is closed, and part of an update that another program has \
+                 begun: it ends with that (`luoctl cancel --force` ends it)",
+                Errno::EEXIST
+            ),
         }
     }
 

@@ -45,8 +45,10 @@ pub(crate) enum Look {
 /// How long the kernel's thread waits for a manager that takes nothing.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// How long the manager may take to close what it is told to.
-const CLOSING: Duration = Duration::from_secs(60);
+/// How long the manager may take to close what it is told to, if it takes something; and if it
+/// takes nothing.
+const CLOSING: Duration = Duration::from_secs(5);
+const CLOSING_LATE: Duration = Duration::from_secs(60);
 
 /// Since when the manager takes nothing.
 type Behind = Arc<Mutex<Option<Instant>>>;
@@ -260,9 +262,12 @@ impl Store {
     /// Whether the manager was told to close a session lately, and may not have done so: it does
     /// not answer.
     pub fn may_not_have_closed(&self, session: &str) -> bool {
-        let mut left = self.left.borrow_mut();
-        left.retain(|_, at| at.elapsed() < CLOSING);
-        left.contains_key(session)
+        let patience = match self.is_behind() {
+            Some(_) => CLOSING_LATE,
+            None => CLOSING,
+        };
+        let left = self.left.borrow();
+        left.get(session).is_some_and(|at| at.elapsed() < patience)
     }
 
     /// Has the manager close what it has by a label.
@@ -328,7 +333,7 @@ impl Store {
             return;
         };
         let mut left = self.left.borrow_mut();
-        left.retain(|_, at| at.elapsed() < CLOSING);
+        left.retain(|_, at| at.elapsed() < CLOSING_LATE);
         left.insert(session.to_owned(), Instant::now());
         drop(left);
         self.close(session, &label);

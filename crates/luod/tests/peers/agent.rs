@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! An agent in a folder of its own, and raw connections to it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, Permissions};
 use std::io::{IoSlice, Read, Write};
 use std::mem::MaybeUninit;
@@ -90,6 +91,18 @@ impl Luod {
         fs::read_dir(format!("/proc/{}/fd", self.child.id()))
             .unwrap()
             .count()
+    }
+
+    /// Its threads, by number, each with its name.
+    pub(crate) fn threads(&self) -> BTreeMap<String, String> {
+        let all = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        all.map(|thread| {
+            let thread = thread.unwrap();
+            let name = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+            let number = thread.file_name().into_string().unwrap();
+            (number, name.trim().to_owned())
+        })
+        .collect()
     }
 
     pub(crate) fn log(&self) -> String {

@@ -12,4 +12,5 @@ mod others;
 mod started;
 mod starts;
 mod supervise;
+mod threads;
 mod users;

@@ -16,6 +16,7 @@ mod handover;
 mod hostile;
 mod hostile_client;
 mod memory;
+mod played;
 mod relay;
 mod rfc_client;
 mod scenes;

@@ -3,7 +3,7 @@
 //! through updates together. A scene a jump: what follows from one is seen in the next
 //! kernel, which then plays the next scene.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,15 +11,13 @@ use luo_scenes::scene;
 use luo_scenes::stage::Stage;
 use luo_varlink::Target;
 
+use super::played::{self, ends_of};
 use crate::check::Suite;
 use crate::command_line::CommandLine;
 use crate::init::Guest;
 use crate::kexec;
 
 const SUITE: Suite = Suite::new("scenes");
-
-/// Argument: the scenes that are played, in this order, with a plus sign between them.
-const CHOSEN: &str = "scenes";
 
 /// Files of a boot, in memory: nothing of them is in the next kernel.
 const FOLDER: &str = "/tmp/scenes";
@@ -29,32 +27,20 @@ const INITRD: &str = "/tmp/initrd";
 
 /// What is to be seen of the last scene, and then the next one up to its jump.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
-    let done = usize::try_from(guest.boot)?;
-    let scenes: Vec<&str> = guest
-        .args
-        .text(CHOSEN)
-        .context("no scenes are named")?
-        .split('+')
-        .collect();
-    let played = done.checked_sub(1).and_then(|last| scenes.get(last));
-    if let Some(&name) = played {
-        let stage = stage(guest)?;
-        SUITE.case(name, || {
-            let seen = scene::run(name, &stage, true);
-            seen.with_context(|| log_of(&stage))
-        });
-        stage.end()?;
-    }
-    let Some(name) = scenes.get(done) else {
-        return Ok(());
-    };
-    let stage = stage(guest)?;
-    // It returns only if the machine did not jump.
-    scene::run(name, &stage, false).with_context(|| format!("{name}: {}", log_of(&stage)))
-}
-
-fn stage(guest: &Guest) -> Result<Stage> {
-    stage_in(guest, Path::new(FOLDER))
+    played::run(
+        guest,
+        &SUITE,
+        |name| Some((name, 2)),
+        |name, part| {
+            let stage = stage_in(guest, Path::new(FOLDER))?;
+            let seen = scene::run(name, &stage, part.ends);
+            let seen = seen.with_context(|| ends_of(stage.folder(), &["luod.log"]));
+            if part.ends {
+                stage.end()?;
+            }
+            seen
+        },
+    )
 }
 
 /// A stage whose target is the kernel that the scenario names next.
@@ -78,13 +64,4 @@ pub(crate) fn stage_with(
         ..Target::default()
     };
     Stage::new(folder, target, Path::new("/"))
-}
-
-/// The end of the agent's log, for a scene that went wrong.
-fn log_of(stage: &Stage) -> String {
-    /// Lines that tell enough.
-    const LINES: usize = 30;
-    let text = fs::read_to_string(stage.folder().join("luod.log")).unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    lines[lines.len().saturating_sub(LINES)..].join("\n")
 }

@@ -1,15 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Those with a guest of the machine's own: QEMU in QEMU.
 
-use super::{BASE_TIMEOUT, scenario};
+use super::{BASE_TIMEOUT, Scenes, played, scenario};
 use crate::build::artifact::Artifact;
 use crate::run::scenario::{Expect, Scenario};
 
 /// The initramfs, with QEMU in it, has to fit into it, too.
 const SCRATCH: &str = "kho_scratch=32M,192M,32M";
-
-/// Scenes in order, and over how many kexecs each goes.
-pub(super) type Scenes = &'static [(&'static str, u32)];
 
 /// Those of each run of the tests.
 pub(super) const SCENES: Scenes = &[("update", 2), ("veto", 1), ("damaged", 1)];
@@ -50,29 +47,20 @@ pub(super) fn demo() -> Scenario {
 pub(super) fn guests(
     name: &str,
     scenes: Scenes,
-    first: &'static str,
-    next: &'static str,
+    kernels: (&'static str, &'static str),
     cost: u32,
 ) -> Scenario {
-    let names: Vec<_> = scenes.iter().map(|(name, _)| *name).collect();
     Scenario {
         needs: &[Artifact::Qemu],
-        first,
-        next: vec![next, first],
-        args: vec![format!("scenes:{}", names.join("+"))],
         timeout: BASE_TIMEOUT * 6,
         cmdline: vec![SCRATCH],
-        expect: Expect {
-            cases: scenes.len(),
-            named: &[],
-            exactly: false,
-            kexecs: Some(scenes.iter().map(|(_, kexecs)| kexecs).sum()),
-        },
         cost,
-        ..scenario(
+        ..played(
             name,
             "guests",
             "a guest of an unmodified QEMU goes on under the next kernel; vetoes, hangs, kills",
+            kernels,
+            scenes,
         )
     }
 }

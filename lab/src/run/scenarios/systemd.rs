@@ -6,6 +6,17 @@ use crate::build::artifact::Artifact;
 use crate::fetch::systemd::Release;
 use crate::run::scenario::{Expect, Rules, Scenario, When};
 
+/// Parameters of all of them.
+const CMDLINE: &[&str] = &[
+    // The initramfs has to fit into it, too.
+    "kho_scratch=32M,160M,32M",
+    // All that systemd says is to be seen, from its first word to its last.
+    "systemd.log_target=kmsg",
+    "systemd.log_color=0",
+    "systemd.show_status=0",
+    "printk.devkmsg=on",
+];
+
 /// A guest that runs systemd, with our packages' files in it.
 fn systemd(name: &str, proves: &'static str) -> Scenario {
     Scenario {
@@ -19,15 +30,7 @@ fn systemd(name: &str, proves: &'static str) -> Scenario {
             exactly: false,
             kexecs: Some(2),
         },
-        cmdline: vec![
-            // The initramfs has to fit into it, too.
-            "kho_scratch=32M,160M,32M",
-            // All that systemd says is to be seen, from its first word to its last.
-            "systemd.log_target=kmsg",
-            "systemd.log_color=0",
-            "systemd.show_status=0",
-            "printk.devkmsg=on",
-        ],
+        cmdline: CMDLINE.to_vec(),
         console: Rules {
             must: &["systemd-shutdown.*Rebooting with kexec"],
             must_not: &[
@@ -117,14 +120,6 @@ const STORES_TWO_HOPS: &[&str] = STORES.split_at(STORES.len() - 9).0;
 pub(super) fn stores() -> Scenario {
     /// Jumps by systemd, by the agent, and by systemd again.
     const HOPS: u32 = 3;
-    let services = systemd(
-        "systemd-stores",
-        "a systemd that keeps descriptor stores, its sessions for services and one of an \
-         ordinary user go through updates with those of the agent; no memfd may be executed",
-    );
-    // Neither those of systemd and its services nor the agent's and its workloads'.
-    let mut cmdline = services.cmdline.clone();
-    cmdline.push("sysctl.vm.memfd_noexec=2");
     Scenario {
         needs: &[Artifact::SystemdRoot(Release::KeepsStores)],
         args: vec!["part:stores".to_owned(), format!("hops:{HOPS}")],
@@ -135,8 +130,13 @@ pub(super) fn stores() -> Scenario {
             kexecs: Some(HOPS),
         },
         cost: 79,
-        cmdline,
-        ..services
+        // Neither those of systemd and its services nor the agent's and its workloads'.
+        cmdline: [CMDLINE, &["sysctl.vm.memfd_noexec=2"]].concat(),
+        ..systemd(
+            "systemd-stores",
+            "a systemd that keeps descriptor stores, its sessions for services and one of an \
+             ordinary user go through updates with those of the agent; no memfd may be executed",
+        )
     }
 }
 
@@ -157,7 +157,7 @@ pub(super) fn stores_c() -> Scenario {
         },
         when: When::All,
         // Through mainline's handler it would come back sealed.
-        cmdline: systemd("", "").cmdline,
+        cmdline: CMDLINE.to_vec(),
         ..ours
     }
 }

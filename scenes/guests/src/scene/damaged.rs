@@ -20,12 +20,15 @@ pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
         machine.counts_on()?;
         return machine.jump();
     }
-    // A bit of the head, one of the state, and a version from the future.
+    // A bit of the head, one of the state, a version from the future, another program's, a flag that
+    // is not known, and a part of the mark that the state was used.
     for (offset, words) in [
         (16, "checksum"),
         (5000, "checksum"),
         (8, "version"),
         (0, "does not begin"),
+        (12, "it has flags"),
+        (96, "whether it was used is damaged"),
     ] {
         flip(machine, offset)?;
         machine.start()?;

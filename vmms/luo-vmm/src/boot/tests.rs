@@ -33,6 +33,13 @@ fn image(kernel: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Such an image with another field in its header.
+fn image_with(at: usize, what: &[u8]) -> NamedTempFile {
+    let mut bytes = image(b"kernel");
+    bytes[at..at + what.len()].copy_from_slice(what);
+    file(&bytes)
+}
+
 fn linux_of(kernel: &NamedTempFile, initrd: Option<&NamedTempFile>, cmdline: &str) -> Program {
     Program::Linux {
         kernel: kernel.path().to_owned(),
@@ -103,4 +110,55 @@ fn what_cannot_be_loaded_is_refused_with_a_reason() {
             Err(Refusal::NoRoom { .. })
         ));
     }
+}
+
+#[test]
+fn a_kernel_has_room_to_unpack_itself_or_is_refused() {
+    let needs = |at: usize, bytes: &[u8]| {
+        let kernel = image_with(at, bytes);
+        load(&linux_of(&kernel, None, ""), &ram()).is_ok()
+    };
+    // What it needs, from 1 MiB on.
+    let size = |bytes: usize| needs(0x260, &(bytes as u32).to_le_bytes());
+    assert!(size(RAM - (1 << 20)));
+    assert!(!size(RAM - (1 << 20) + 1));
+    // The address that it prefers.
+    let address = |at: usize| needs(0x258, &(at as u64).to_le_bytes());
+    assert!(address(RAM - (1 << 20)));
+    assert!(!address(RAM));
+    assert!(!needs(0x258, &u64::MAX.to_le_bytes()));
+    // An alignment moves it up.
+    let alignment = |bytes: usize| needs(0x230, &(bytes as u32).to_le_bytes());
+    assert!(alignment(16 << 20));
+    assert!(!alignment(RAM));
+}
+
+#[test]
+fn an_initramfs_lies_where_the_kernel_can_read_it() {
+    let initrd = file(&[7; 5000]);
+    let at = |most: u32| {
+        let kernel = image_with(0x22c, &most.to_le_bytes());
+        let ram = ram();
+        load(&linux_of(&kernel, Some(&initrd), ""), &ram).unwrap();
+        let mut params = boot_params::default();
+        let read = ram.read_slice(params.as_mut_slice(), GuestAddress(PARAMS));
+        read.unwrap();
+        u64::from(params.hdr.ramdisk_image)
+    };
+    let end = RAM as u64;
+    assert_eq!(at(0x7fff_ffff), end - 8192);
+    assert_eq!(at(u32::MAX), end - 8192);
+    assert_eq!(at((16 << 20) - 1), (16 << 20) - 8192);
+}
+
+#[test]
+fn a_kernels_own_limit_of_its_command_line_counts() {
+    let kernel = image_with(0x238, &255u32.to_le_bytes());
+    let line = |length| load(&linux_of(&kernel, None, &"x".repeat(length)), &ram());
+    assert!(line(255).is_ok());
+    assert!(matches!(line(256), Err(Refusal::NoRoom { .. })));
+    let kernel = image_with(0x238, &u32::MAX.to_le_bytes());
+    let line = |length| load(&linux_of(&kernel, None, &"x".repeat(length)), &ram());
+    assert!(line(CMDLINE_LIMIT - 1).is_ok());
+    assert!(matches!(line(CMDLINE_LIMIT), Err(Refusal::NoRoom { .. })));
 }

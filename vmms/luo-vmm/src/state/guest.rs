@@ -57,6 +57,9 @@ pub const MOST_MSRS: usize = 1024;
 /// Bytes of the serial port's receive buffer.
 const FIFO: usize = 64;
 
+/// Bytes of a text for people.
+const TEXT: usize = 64;
+
 /// The most RAM, below what a PC has for its devices.
 pub const MOST_RAM: u64 = 3 << 30;
 
@@ -282,9 +285,17 @@ impl<'a> Records<'a> {
     /// A text that is not required; what is not UTF-8 in it is replaced.
     fn text(&self, kind: u32) -> String {
         let content = self.content(kind, 0).unwrap_or_default();
-        let content = content.get(..64).unwrap_or(content);
-        let text = String::from_utf8_lossy(content);
-        text.chars().filter(|c| !c.is_control()).collect()
+        let content = content.get(..TEXT).unwrap_or(content);
+        let mut text = String::new();
+        let all = String::from_utf8_lossy(content);
+        for char in all.chars().filter(|char| !char.is_control()) {
+            // What stands in place of something may be longer than that was.
+            if text.len() + char.len_utf8() > TEXT {
+                break;
+            }
+            text.push(char);
+        }
+        text
     }
 }
 

@@ -281,6 +281,7 @@ impl Agent {
     async fn name_foreign(&self, checks: &mut Vec<Check>) {
         let unowned = self.look_for_unowned().await;
         let replaced = self.check_replaced(&unowned);
+        checks.extend(self.check_elsewhere(&unowned).await);
         self.name_the_foreign(checks, unowned.names).await;
         checks.extend(replaced);
     }

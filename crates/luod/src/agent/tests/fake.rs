@@ -358,6 +358,7 @@ impl Kernel for Fake {
     }
 
     fn sessions(&self, opener: Opener) -> Result<Option<Vec<SessionEntry>>, Failed> {
+        let held = self.held();
         let ledger = self.lock();
         match opener {
             Opener::Moment => ledger.looks.set(ledger.looks.get() + 1),
@@ -377,6 +378,7 @@ impl Kernel for Fake {
         let incoming =
             incoming.map(|name| entry(name, Direction::Incoming, SessionState::Unclaimed));
         let made = ledger.made.iter().filter(|_| ledger.lists_incoming);
+        let made = made.filter(|name| held.contains(*name));
         let made = made.map(|name| entry(name, Direction::Outgoing, SessionState::Open));
         let taken = ledger.open.keys().filter(|_| ledger.lists_incoming);
         let taken = taken.filter(|name| !ledger.made.contains(*name));

@@ -16,13 +16,16 @@ use crate::monitor::Monitor;
 use crate::patience::GUEST;
 
 /// Bits of the state, by the byte in which they are, and what is said of them: of the length, so
-/// that it ends early, and late; of the records; a version from the future; another program's.
-const BITS: [(u64, &str); 5] = [
+/// that it ends early, and late; of the records; another version; another program's; a flag that
+/// is not known; a part of the mark that the state was used.
+const BITS: [(u64, &str); 7] = [
     (16, "checksum"),
     (22, "there is no room"),
     (5000, "checksum"),
     (8, "version"),
     (0, "does not begin"),
+    (12, "it has flags"),
+    (96, "whether it was used is damaged"),
 ];
 
 pub(super) fn run(monitor: &mut Monitor, boot: usize) -> Result<()> {
@@ -78,6 +81,6 @@ fn flip(monitor: &Monitor, offset: u64) -> Result<()> {
     let state: &File = regions.get("state").context("no state")?.file();
     let mut byte = [0];
     state.read_exact_at(&mut byte, offset)?;
-    state.write_all_at(&[byte[0] ^ 2], offset)?;
+    state.write_all_at(&[byte[0] ^ 1], offset)?;
     Ok(())
 }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Each end of a guest is told, by the exit code, in words, and to the agent.
+//! Each end of a guest is told, by the exit code, in words, and to the agent. That what it says
+//! cannot be written is none.
 
 use anyhow::{Result, ensure};
+use luo_scenes::stage::within;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::bare::{self, Act};
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Words};
+use crate::patience::PATIENCE;
 
 pub(super) fn run(monitor: &mut Monitor, _boot: usize) -> Result<()> {
     monitor.begin()?;
@@ -19,14 +22,68 @@ pub(super) fn run(monitor: &mut Monitor, _boot: usize) -> Result<()> {
         ends(monitor, code, words)?;
     }
     bare::write(&monitor.stage.folder().join("bare"), None)?;
+    monitor.words = Words::FullPipe;
+    monitor.start()?;
+    within(PATIENCE, "that somebody waits for the pipe", || {
+        waits_for_a_write(monitor.process()?)
+    })?;
+    goes_on_unheard(monitor, 1)?;
+    is_sent_away(monitor)?;
+    monitor.words = Words::FullDisk;
+    monitor.start()?;
+    within(PATIENCE, "that the loss is told", || {
+        Ok(monitor.lines("of what the guest said are lost: No space left") >= 1)
+    })?;
+    goes_on_unheard(monitor, 2)?;
+    is_sent_away(monitor)?;
+    monitor.words = Words::Kept;
+    monitor.forget_said()?;
     monitor.start()?;
     monitor.runs()?;
     monitor.goes_on()?;
+    is_sent_away(monitor)
+}
+
+/// A guest that is heard by nobody stands still for an update and goes on, so often by now.
+fn goes_on_unheard(monitor: &Monitor, times: usize) -> Result<()> {
+    monitor.runs()?;
+    let mut admin = monitor.stage.admin()?;
+    admin.prepare(monitor.stage.target())?;
+    admin.freeze()?;
+    admin.cancel(Some("the window has closed"))?;
+    for line in ["state is written: ", "the update is called off: "] {
+        let what = format!("{line} {times} times");
+        within(PATIENCE, &what, || Ok(monitor.lines(line) == times))?;
+    }
+    monitor.runs()
+}
+
+/// Whether a thread of a process is in a write that does not end.
+fn waits_for_a_write(process: u32) -> Result<bool> {
+    /// The number of the call, as the kernel has it in front.
+    const WRITE: &str = "1 ";
+    for thread in std::fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may be gone by now.
+        let call = std::fs::read_to_string(thread?.path().join("syscall"));
+        if call.is_ok_and(|call| call.starts_with(WRITE)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// A luo-vmm is told to end, and does.
+fn is_sent_away(monitor: &Monitor) -> Result<()> {
+    let before = monitor.lines("ended by a signal");
     let pid = Pid::from_raw(monitor.process()?.try_into()?);
     if let Some(pid) = pid {
         kill_process(pid, Signal::TERM)?;
     }
-    is_told(monitor, 0, "ended by a signal")
+    let status = monitor.ended()?;
+    ensure!(status.code() == Some(0), "{status}\n{}", monitor.log());
+    let told = monitor.lines("ended by a signal");
+    ensure!(told == before + 1, "{}", monitor.log());
+    monitor.is_forgotten()
 }
 
 fn ends(monitor: &Monitor, code: i32, words: &str) -> Result<()> {

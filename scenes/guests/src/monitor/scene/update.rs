@@ -13,6 +13,10 @@ fn apart(stood: u64) -> u64 {
     250.max(stood / 20)
 }
 
+/// How far a gap by a guest's two clocks may be apart, in microseconds: it is the same gap. What lies
+/// between them is some steps of the guest, on a processor that is emulated.
+const CLOCKS_APART: u64 = 5000;
+
 /// The bare guest, over two: its clocks go on in the first, and stand in the second.
 pub(super) fn bare(monitor: &mut Monitor, boot: usize) -> Result<()> {
     monitor.begin()?;
@@ -65,6 +69,12 @@ pub(super) fn linux(monitor: &mut Monitor, boot: usize) -> Result<()> {
         monitor.say(&format!(
             "the guest saw {by_clock} ms by its clock, {by_counter} ms by its counter"
         ));
+        let by_counter_us = said.gap * 1000 / u64::from(super::super::khz()?);
+        let apart_us = by_counter_us.abs_diff(said.gap_us.unwrap_or_default());
+        ensure!(
+            apart_us <= CLOCKS_APART,
+            "its clocks are {apart_us} us apart"
+        );
         for seen in [by_counter, by_clock] {
             ensure!(
                 seen.abs_diff(stood) <= apart(stood),

@@ -190,6 +190,24 @@ fn numbers_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_text_of_a_stranger_is_bounded_and_harmless() {
+    let with = |text: &'static [u8]| {
+        let read = changed(move |records| {
+            let mut records = records.iter_mut();
+            let record = records.find(|record| record.0 == WRITER).unwrap();
+            record.3 = text.to_vec();
+        });
+        let text = read.ok().unwrap().writer;
+        assert!(text.len() <= TEXT && !text.contains(char::is_control));
+        text
+    };
+    assert_eq!(with(b"a\n\x1b[31mb"), "a[31mb");
+    assert_eq!(with(&[b'x'; 70]), "x".repeat(64));
+    // Three bytes stand in place of each.
+    assert_eq!(with(&[0xff; 70]).chars().count(), 21);
+}
+
+#[test]
 fn lists_have_a_limit() {
     let many = |kind: u32, bytes: usize| {
         let read = changed(|records| {
