@@ -17,7 +17,7 @@ use crate::build::source::Source;
 use crate::build::variant::{Compiler, VARIANTS, Variant};
 use crate::cache::{Cache, Key, forget_oldest_of};
 use crate::fetch::prereq;
-use crate::fetch::toolchain::{LLVM, Toolchain};
+use crate::fetch::toolchain::Toolchain;
 
 /// How many images of a variant are kept, each of some ten megabytes: neither a change of
 /// branch nor another checkout should rebuild one, and a disk should not fill.
@@ -65,18 +65,19 @@ impl<'a> Kernels<'a> {
 
     /// The image's name in the cache, which is made of what it is compiled from. Where
     /// the checkout is does not matter.
-    fn name(&self, variant: &Variant, config: &str) -> String {
-        let key = self.key(variant, config).short();
+    fn name(&self, variant: &Variant, config: &str, for_c: &str) -> String {
+        let key = self.key(variant, config, for_c).short();
         format!("images/{}-{key}", variant.name)
     }
 
     fn image(&self, variant: &Variant) -> Result<PathBuf> {
         let config = self.config(variant)?;
-        let name = self.name(variant, &config);
+        if variant.setup.compiler() == Compiler::Clang {
+            prereq::ensure_clang(self.cache)?;
+        }
+        let for_c = self.tools.versions_for_c(variant.setup.compiler())?;
+        let name = self.name(variant, &config, &for_c);
         let folder = self.cache.folder(&name, |dir| {
-            if variant.setup.compiler() == Compiler::Clang {
-                prereq::ensure_clang(self.cache)?;
-            }
             let laid = self.source.lay(self.cache)?;
             let make = Make {
                 cache: self.cache,
@@ -126,7 +127,7 @@ impl<'a> Kernels<'a> {
         Ok(config + &variant.options())
     }
 
-    fn key(&self, variant: &Variant, config: &str) -> Key {
+    fn key(&self, variant: &Variant, config: &str, for_c: &str) -> Key {
         // Comments in fragments change nothing, so symbols are what counts.
         let symbols = kconfig::parse(config);
         let key = symbols
@@ -137,11 +138,8 @@ impl<'a> Kernels<'a> {
         let key = key.add("localversion", variant.local_version());
         // What each image has to have passed. Whoever makes a check stricter counts on.
         let key = key.add("checks", "2");
-        let key = match variant.setup.compiler() {
-            Compiler::Gcc => key.add("gcc", &self.tools.gcc_version),
-            Compiler::Clang => key.add("clang", LLVM),
-        };
         let key = key
+            .add("for C", for_c)
             .add("rustc", &self.tools.rustc_version)
             .add("bindgen", self.tools.bindgen_version());
         overlay::key(&self.source.overlay, variant.rust, key)
@@ -260,7 +258,7 @@ mod tests {
     fn checkouts_of_the_same_content_share_images() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path().join("cache"));
-        let names = |checkout: &str| {
+        let named = |checkout: &str, for_c: &str| {
             let repo = dir.path().join(checkout);
             let deb = Deb {
                 package: "linux".into(),
@@ -270,9 +268,10 @@ mod tests {
             };
             let (tools, source) = (Toolchain::of_tests(), Source::of(deb, &repo).unwrap());
             let kernels = Kernels::new(&cache, &repo, &tools, &source);
-            let name = |variant| kernels.name(variant, &kernels.config(variant).unwrap());
+            let name = |variant| kernels.name(variant, &kernels.config(variant).unwrap(), for_c);
             VARIANTS.iter().map(name).collect::<Vec<_>>()
         };
+        let names = |checkout: &str| named(checkout, "gcc 1, as 1, ld 1");
         for (name, engine) in [("one", "1"), ("there/two", "1"), ("three", "3")] {
             checkout(&dir.path().join(name), engine);
         }
@@ -281,6 +280,10 @@ mod tests {
         for (variant, (first, other)) in VARIANTS.iter().zip(first.iter().zip(&other)) {
             // The engine is no part of a kernel with the orchestrator in C.
             assert_eq!(first == other, !variant.rust, "{}", variant.name);
+        }
+        // A new linker makes another image of the same sources.
+        for (one, other) in names("one").iter().zip(named("one", "gcc 1, as 1, ld 2")) {
+            assert_ne!(*one, other);
         }
     }
 

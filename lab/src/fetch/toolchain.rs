@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::build::variant::Compiler;
 use crate::cache::{Cache, short};
 use crate::fetch::apt::{Apt, Deb, Offer, Pin, Suite};
 use crate::process;
@@ -33,6 +34,8 @@ pub struct Toolchain {
     pub rustc_version: String,
     /// As that, of the compiler of C.
     pub gcc_version: String,
+    /// As that, of the assembler and the linker.
+    binutils_versions: String,
     /// Environment of every make.
     environment: Vec<(&'static str, OsString)>,
     bindgen: PathBuf,
@@ -51,22 +54,23 @@ impl Toolchain {
         let number = version_number(&rustc_version).with_context(|| {
             format!("`rustc --version` says `{rustc_version}`, which names no version")
         })?;
-        let gcc_version = process::output(Command::new("gcc").arg("--version"))?;
-        let gcc_version = gcc_version.lines().next().unwrap_or_default().to_owned();
-        let bindgen = bindgen(cache)?;
-        let own = |library| Self {
+        let mut own = Self {
             rustc_version: rustc_version.clone(),
-            gcc_version: gcc_version.clone(),
-            environment: vec![("RUST_LIB_SRC", OsString::from(library))],
-            bindgen: bindgen.clone(),
+            gcc_version: versions(&["gcc"])?,
+            binutils_versions: versions(&["as", "ld"])?,
+            environment: Vec::new(),
+            bindgen: bindgen(cache)?,
         };
-        if let Some(library) = beside_compiler()? {
-            return Ok(own(library));
+        let beside = beside_compiler()?;
+        let library = match beside {
+            None => library_package(cache, number)?,
+            found => found,
+        };
+        match library {
+            Some(library) => own.environment = vec![("RUST_LIB_SRC", library.into())],
+            None => own.use_of_distribution(cache, number)?,
         }
-        match library_package(cache, number)? {
-            Some(library) => Ok(own(library)),
-            None => distribution_compiler(cache, number, gcc_version, bindgen),
-        }
+        Ok(own)
     }
 
     /// Names of tools, for keys.
@@ -75,6 +79,7 @@ impl Toolchain {
         Self {
             rustc_version: "rustc 1".to_owned(),
             gcc_version: "gcc 1".to_owned(),
+            binutils_versions: "as 1, ld 1".to_owned(),
             environment: Vec::new(),
             bindgen: PathBuf::new(),
         }
@@ -84,6 +89,81 @@ impl Toolchain {
     #[must_use]
     pub fn bindgen_version(&self) -> &'static str {
         BINDGEN
+    }
+
+    /// What compiles and links C says of itself, part of an image's key: a new release of it
+    /// can make another image of the same sources.
+    ///
+    /// # Errors
+    /// Clang is asked for and is not installed.
+    pub fn versions_for_c(&self, compiler: Compiler) -> Result<String> {
+        match compiler {
+            Compiler::Gcc => Ok(format!("{}, {}", self.gcc_version, self.binutils_versions)),
+            Compiler::Clang => {
+                let tools = ["clang", "ld.lld", "llvm-nm"].map(|tool| format!("{tool}-{LLVM}"));
+                versions(&tools.each_ref().map(String::as_str))
+            }
+        }
+    }
+
+    /// Takes a compiler and its library from the distribution, neither installed.
+    fn use_of_distribution(&mut self, cache: &Cache, number: &str) -> Result<()> {
+        let apt = Apt::machine(cache)?;
+        let Some(source) = apt.offers("rust-web-src")?.into_iter().next() else {
+            bail!(
+                "no source of the Rust library {number} is to be had: it is needed to build `core` for the kernel. \
+             Install it with `rustup component add rust-src`, or use a rustc that Debian has the package rust-src for"
+            );
+        };
+        let other = upstream(&source.version).to_owned();
+        eprintln!(
+            "note: Debian has no rust-src for rustc {number}; the kernel is built with Debian's rustc {other}"
+        );
+        let short_number: Vec<_> = other.split('.').take(2).collect();
+        let runtime = format!("libstd-rust-web-{}", short_number.join("."));
+        let mut packages = vec![
+            "rustc-web".to_owned(),
+            "libstd-rust-web-dev".into(),
+            runtime.clone(),
+        ];
+        packages.extend(
+            apt.depends(&runtime)?
+                .into_iter()
+                .filter(|name| name.to_lowercase().starts_with("libllvm")),
+        );
+        let root = cache.folder(
+            &format!("tools/rustc-web-{}", short(&source.sha256)),
+            |dir| {
+                apt.download(&source)?.unpack(dir)?;
+                for package in &packages {
+                    let offers = apt.offers(package)?;
+                    let offer = offers
+                        .first()
+                        .with_context(|| format!("Debian has no package {package}"))?;
+                    apt.download(offer)?.unpack(dir)?;
+                }
+                Ok(())
+            },
+        )?;
+        let compiler = root.join("usr/bin/rustc");
+        let libraries = root.join("usr/lib/x86_64-linux-gnu");
+        let version = process::output(
+            Command::new(&compiler)
+                .arg("--version")
+                .env("LD_LIBRARY_PATH", &libraries),
+        )
+        .context("Debian's rustc was unpacked and does not run: use another rustc")?;
+        version.trim().clone_into(&mut self.rustc_version);
+        self.environment = vec![
+            (
+                "RUST_LIB_SRC",
+                root.join(format!("usr/src/rustc-{other}/library")).into(),
+            ),
+            ("RUSTC", compiler.clone().into()),
+            ("HOSTRUSTC", compiler.into()),
+            ("LD_LIBRARY_PATH", libraries.into()),
+        ];
+        Ok(())
     }
 
     /// Makes a command see these tools and nothing of the caller's build.
@@ -110,6 +190,16 @@ impl Toolchain {
         command.env("LIBCLANG_PATH", LIBCLANG);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
     }
+}
+
+/// What each of these programs says first when it is asked for its version.
+fn versions(programs: &[&str]) -> Result<String> {
+    let mut all = Vec::new();
+    for program in programs {
+        let said = process::output(Command::new(program).arg("--version"))?;
+        all.push(said.lines().next().unwrap_or_default().to_owned());
+    }
+    Ok(all.join(", "))
 }
 
 /// `rust-src` as rustup installs it, if it is there.
@@ -178,75 +268,6 @@ fn choose<'a>(offers: &'a [Offer], number: &str) -> Option<&'a Offer> {
         offers
             .iter()
             .find(|offer| upstream(&offer.version) == number)
-    })
-}
-
-/// A compiler and its library from the distribution, neither installed.
-fn distribution_compiler(
-    cache: &Cache,
-    number: &str,
-    gcc_version: String,
-    bindgen: PathBuf,
-) -> Result<Toolchain> {
-    let apt = Apt::machine(cache)?;
-    let Some(source) = apt.offers("rust-web-src")?.into_iter().next() else {
-        bail!(
-            "no source of the Rust library {number} is to be had: it is needed to build `core` for the kernel. \
-             Install it with `rustup component add rust-src`, or use a rustc that Debian has the package rust-src for"
-        );
-    };
-    let other = upstream(&source.version).to_owned();
-    eprintln!(
-        "note: Debian has no rust-src for rustc {number}; the kernel is built with Debian's rustc {other}"
-    );
-    let short_number: Vec<_> = other.split('.').take(2).collect();
-    let runtime = format!("libstd-rust-web-{}", short_number.join("."));
-    let mut packages = vec![
-        "rustc-web".to_owned(),
-        "libstd-rust-web-dev".into(),
-        runtime.clone(),
-    ];
-    packages.extend(
-        apt.depends(&runtime)?
-            .into_iter()
-            .filter(|name| name.to_lowercase().starts_with("libllvm")),
-    );
-    let root = cache.folder(
-        &format!("tools/rustc-web-{}", short(&source.sha256)),
-        |dir| {
-            apt.download(&source)?.unpack(dir)?;
-            for package in &packages {
-                let offers = apt.offers(package)?;
-                let offer = offers
-                    .first()
-                    .with_context(|| format!("Debian has no package {package}"))?;
-                apt.download(offer)?.unpack(dir)?;
-            }
-            Ok(())
-        },
-    )?;
-    let compiler = root.join("usr/bin/rustc");
-    let libraries = root.join("usr/lib/x86_64-linux-gnu");
-    let version = process::output(
-        Command::new(&compiler)
-            .arg("--version")
-            .env("LD_LIBRARY_PATH", &libraries),
-    )
-    .context("Debian's rustc was unpacked and does not run: use another rustc")?;
-    let environment = vec![
-        (
-            "RUST_LIB_SRC",
-            root.join(format!("usr/src/rustc-{other}/library")).into(),
-        ),
-        ("RUSTC", compiler.clone().into()),
-        ("HOSTRUSTC", compiler.into()),
-        ("LD_LIBRARY_PATH", libraries.into()),
-    ];
-    Ok(Toolchain {
-        rustc_version: version.trim().to_owned(),
-        gcc_version,
-        environment,
-        bindgen,
     })
 }
 
