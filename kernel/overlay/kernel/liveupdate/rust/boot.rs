@@ -13,11 +13,12 @@ use kernel::prelude::*;
 use luo_abi::{handover, supplement};
 use luo_core::{ops, Host as _, Lock, RootPages};
 
-use crate::errands;
+use crate::errands::{self, Errand};
 use crate::errno;
 use crate::host::{linux, set_up, Linux};
 use crate::policy::{enable, enabled};
 use crate::registry;
+use crate::state;
 use crate::sys::kho::{self, Entry};
 use crate::sys::{device_file, sysfs};
 
@@ -64,7 +65,7 @@ pub(crate) fn late_init() -> Result {
     let Some(linux) = linux() else {
         return Ok(());
     };
-    let ready = errands::set_up()
+    let ready = errands::set_up(run)
         .and_then(|()| prepare_root(linux))
         .and_then(|()| registry::register_own(linux))
         .and_then(|()| device_file::register());
@@ -80,6 +81,20 @@ pub(crate) fn late_init() -> Result {
         enable(false);
         pr_err!("live update is off: {why:?} while setting it up\n");
     })
+}
+
+/// What a worker does for an errand.
+fn run(errand: Errand) {
+    let Some(linux) = linux() else {
+        return;
+    };
+    match errand {
+        // Those who wait get the outcome, and the log has it.
+        Errand::TakeOver => drop(ops::take_over(linux)),
+        Errand::Rest => ops::do_rest(linux),
+        Errand::WakeUsers => linux.wake_users(),
+        Errand::Announce => state::announce(),
+    }
 }
 
 fn prepare_root(linux: &Linux) -> Result {

@@ -4,14 +4,13 @@
 //! How much there is has nothing to do with who calls, which may be a program without
 //! privileges: its time does not pay for it, nor does the memory cgroup it is in; and nobody
 //! waits until its user lets it run.
+//!
+//! What an errand is made of is not known here: whoever makes the workers says who does it.
 
 use kernel::prelude::*;
 use kernel::sync::{Arc, SetOnce};
 use kernel::workqueue::{impl_has_work, new_work, Work, WorkItem};
-use luo_core::ops;
 
-use crate::host::{linux, Linux};
-use crate::state;
 use crate::sys::workqueue;
 
 /// Something that a worker does.
@@ -35,23 +34,12 @@ const ALL: [Errand; 4] = [
     Errand::Announce,
 ];
 
-impl Errand {
-    fn run(self, linux: &'static Linux) {
-        match self {
-            // Those who wait get the outcome, and the log has it.
-            Self::TakeOver => drop(ops::take_over(linux)),
-            Self::Rest => ops::do_rest(linux),
-            Self::WakeUsers => linux.wake_users(),
-            Self::Announce => state::announce(),
-        }
-    }
-}
-
 #[pin_data]
 struct Worker {
     #[pin]
     work: Work<Worker>,
     errand: Errand,
+    does: fn(Errand),
 }
 
 impl_has_work! {
@@ -62,21 +50,21 @@ impl WorkItem for Worker {
     type Pointer = Arc<Self>;
 
     fn run(worker: Arc<Self>) {
-        if let Some(linux) = linux() {
-            worker.errand.run(linux);
-        }
+        (worker.does)(worker.errand);
     }
 }
 
 static WORKERS: [SetOnce<Arc<Worker>>; ALL.len()] = [const { SetOnce::new() }; ALL.len()];
 
-/// Makes the workers. Called once, before the device is there.
-pub(crate) fn set_up() -> Result {
+/// Makes the workers, which have each errand done by a function. Called once, before the device is
+/// there.
+pub(crate) fn set_up(does: fn(Errand)) -> Result {
     for errand in ALL {
         let made = Arc::pin_init(
             pin_init!(Worker {
                 work <- new_work!("luo_errand"),
                 errand,
+                does,
             }),
             GFP_KERNEL,
         )?;
