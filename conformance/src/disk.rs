@@ -120,7 +120,7 @@ impl Swap {
         for page in pages {
             memory.load(page * PAGE)?;
         }
-        until("being swapped out", || {
+        let gone = until("being swapped out", || {
             // A page that another processor has just put into a file waits there to be put
             // in line for reclaim, and does not go out before. This has all of them put in.
             fs::write(DROP_CACHES, "1").context(DROP_CACHES)?;
@@ -131,6 +131,13 @@ impl Swap {
                 "pages have come in: {seen:?}"
             );
             Ok(before.present - seen.present == pages.len() as u64)
+        });
+        gone.with_context(|| {
+            let (seen, rooms) = (cached::pages(file), fs::read_to_string("/proc/swaps"));
+            format!(
+                "{} pages: first {before:?}, in the end {seen:?}; room: {rooms:?}",
+                pages.len()
+            )
         })
     }
 }

@@ -6,17 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use luo_fleet::config::Config;
+use luo_fleet::config::{Config, Tls};
 use luo_fleet::dev::call::{Caller, Said};
 use luo_fleet::dev::cluster::Cluster;
 use luo_fleet::dev::hosts::{Came, Fault, Host, World};
 use luo_fleet::state::keys::Keys;
+use luo_fleetlock::client::{Client, Settings};
 use luo_fleetlock::limits::{MAX_BODY, MAX_GROUP, MAX_ID};
 use luo_fleetlock::lock::{Body, PRE_REBOOT, REPORT, STEADY_STATE};
 use luo_fleetlock::report::{Ending, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::common::authority::Authority;
 use crate::common::{begin, body, call, kind, said, server, server_with};
 
 const HEAD: &str = "POST /v1/pre-reboot HTTP/1.1\r\nhost: x\r\nfleet-lock-protocol: true\r\n";
@@ -173,6 +175,72 @@ async fn connections_that_say_nothing_keep_nobody_out() {
     assert!(refusal.value.contains("max_connections"), "{refusal:?}");
     drop(watchers);
     while call(&server, PRE_REBOOT, &own).await != Said::Yes {}
+}
+
+/// What is agreed on before a request takes several turns: somebody who does not go on with it is as quiet
+/// as somebody who says nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "takes etcd"]
+async fn tls_that_is_not_agreed_on_keeps_nobody_out() {
+    const PLACES: usize = 8;
+    /// The head of a message of TLS with 512 bytes, and how its ClientHello begins.
+    const BEGUN: [u8; 11] = [22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
+    let cluster = Cluster::start(1).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new(folder.path(), "ca");
+    let (certificate, key) = authority.sign("localhost");
+    let server = server_with(&cluster, SignedDuration::ZERO, |config| {
+        config.max_connections = PLACES;
+        config.tls = Some(Tls {
+            certificate,
+            key,
+            client_ca: None,
+        });
+    })
+    .await;
+    server
+        .policy("rollout = \"r\"\nslots = 1\n[[group]]\nname = \"g\"\n")
+        .await;
+    let address = server.address().to_owned();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut floods = Vec::new();
+    for said in [&b""[..], &BEGUN, b"GET / HTTP/1.1\r\n\r\n"] {
+        let (is_over, address) = (Arc::clone(&is_over), address.clone());
+        floods.push(tokio::spawn(async move {
+            let mut open = Vec::new();
+            while !is_over.load(Ordering::Acquire) || open.is_empty() {
+                // The machine may have no room for more.
+                if let Ok(mut stream) = TcpStream::connect(&address).await {
+                    let _ = stream.write_all(said).await;
+                    open.push(stream);
+                }
+                if open.len() > 4 * PLACES {
+                    open.drain(..PLACES);
+                }
+                tokio::task::yield_now().await;
+            }
+        }));
+    }
+    let port = address.rsplit(':').next().unwrap();
+    let settings = Settings {
+        servers: vec![format!("https://localhost:{port}")],
+        ca: Some(folder.path().join("ca.pem")),
+        ..Settings::default()
+    };
+    let asked = tokio::task::spawn_blocking(move || {
+        let who = body("a", "g").client_params;
+        // A connection for each, as hosts have it.
+        (0..20)
+            .map(|_| Client::new(&settings).unwrap().pre_reboot(&who, None))
+            .collect::<Vec<_>>()
+    });
+    for answer in asked.await.unwrap() {
+        answer.unwrap();
+    }
+    is_over.store(true, Ordering::Release);
+    for flood in floods {
+        flood.await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,7 +2,7 @@
 //! The command `luod`: its options, its start and its end.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -13,11 +13,10 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use luo_sys::standard;
 use luo_varlink::{Orchestrator, paths};
-use rustix::io::Errno;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agent::{Agent, Parts, Reread, at_last, begin_to_count};
+use crate::agent::{Agent, Parts, Reread, Unusable, at_last, begin_to_count};
 use crate::aside;
 use crate::decide::config::{BadConfig, Config, ROOT};
 use crate::decide::policy::Policy;
@@ -30,6 +29,7 @@ use crate::manager::store::Store;
 use crate::manager::supervise::{BAD_CONFIG, REFUSED_HANDOVER};
 use crate::server::{self, Sockets};
 use crate::threads;
+use crate::way_out::{cannot_be_used, is_of_the_machine, way_out};
 
 /// Descriptors to have room for: two for each workload and some.
 const DESCRIPTORS: u64 = 65_536;
@@ -101,7 +101,15 @@ pub fn settings(config_file: &Path, policy_file: &Path) -> Result<(Config, Polic
     });
     match (config(config_file), policy) {
         (Ok(config), Ok(policy)) => Ok((config, policy)),
-        (Err(one), Err(other)) => Err(anyhow::anyhow!("{one:#}\n{other:#}")),
+        (Err(one), Err(other)) => {
+            let of_the_machine = [&one, &other].map(is_of_the_machine);
+            // What is wrong with a file itself is told before what ails the machine.
+            Err(match of_the_machine {
+                [true, false] => other,
+                [_, true] => one,
+                [false, false] => anyhow::anyhow!("{one:#}\n{other:#}"),
+            })
+        }
         (Err(why), _) | (_, Err(why)) => Err(why),
     }
 }
@@ -116,7 +124,10 @@ impl Cli {
         let (config, policy) = (self.config.clone(), self.policy.clone());
         Arc::new(move || match settings(&config, &policy) {
             Ok(_) => Ok(()),
-            Err(why) => Err(format!("{why:#}")),
+            Err(why) => Err(Unusable {
+                remedy: cannot_be_used(&why),
+                why: format!("{why:#}"),
+            }),
         })
     }
 }
@@ -179,6 +190,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> E
         Some(Command::Supervise) => supervise(&cli, prefix),
         None => match cli.settings() {
             Ok((config, policy)) => run(&cli, config, policy),
+            Err(why) if is_of_the_machine(&why) => Err(why),
             Err(why) => {
                 tracing::error!("luod ends: {why:#}");
                 return ExitCode::from(BAD_CONFIG);
@@ -191,26 +203,6 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> E
             tracing::error!("luod ends: {why:#}{}", way_out(&why));
             ExitCode::FAILURE
         }
-    }
-}
-
-/// What to do about a right that is missing, if whoever has started luod is not root, and about
-/// descriptors that are.
-fn way_out(why: &anyhow::Error) -> &'static str {
-    let is = |wanted: fn(&io::Error) -> bool| {
-        let mut causes = why.chain();
-        causes.any(|why| why.downcast_ref::<io::Error>().is_some_and(wanted))
-    };
-    if is(|why| why.kind() == ErrorKind::PermissionDenied) && !rustix::process::geteuid().is_root()
-    {
-        ": luod is to be run by root"
-    } else if is(|why| Errno::from_io_error(why) == Some(Errno::MFILE)) {
-        ": luod has no descriptor left: set LimitNOFILE=65536 in its unit (`ulimit -n 65536`)"
-    } else if is(threads::is_missing) {
-        ": luod makes all its threads when it starts, and there can be no further one: see TasksMax= \
-         and MemoryMax= of its unit, `ulimit -u` and `ulimit -v`"
-    } else {
-        ""
     }
 }
 
@@ -238,6 +230,10 @@ fn check_config(cli: &Cli) -> ExitCode {
                 format!("{} {word}\n", path.display())
             };
             told(&[line(&cli.config), line(&cli.policy)].concat())
+        }
+        Err(why) if is_of_the_machine(&why) => {
+            eprintln!("luod: it cannot be read now: {why:#}{}", way_out(&why));
+            ExitCode::FAILURE
         }
         Err(why) => {
             eprintln!("luod: it cannot be used: {why:#}");
@@ -449,13 +445,5 @@ mod tests {
         assert_eq!(read(Path::new(missing), missing).unwrap(), "");
         let error = read(Path::new(missing), CONFIG).unwrap_err();
         assert!(format!("{error:#}").starts_with(missing), "{error:#}");
-    }
-
-    #[test]
-    fn a_luod_without_a_descriptor_left_says_which_limit_it_is() {
-        let why = anyhow::Error::from(io::Error::from(Errno::MFILE)).context("the runtime");
-        assert!(way_out(&why).contains("LimitNOFILE="));
-        let why = anyhow::Error::from(io::Error::from(Errno::NOSPC)).context("the runtime");
-        assert_eq!(way_out(&why), "");
     }
 }

@@ -14,6 +14,7 @@
 //! | [`agent`] | holds workloads and sessions; runs updates |
 //! | [`server`] | talks Varlink with peers, a task each |
 //! | `threads` | all threads that there will ever be, made at the start |
+//! | `way_out` | what to do where luod cannot begin, or cannot read its files |
 //! | [`command`] | reads the configuration, puts the parts together, runs them |
 //!
 //! Enter at [`command`], or at [`agent`]; the crate `luo-varlink` is what peers see.
@@ -30,3 +31,4 @@ pub mod manager;
 mod rooms;
 pub mod server;
 mod threads;
+mod way_out;

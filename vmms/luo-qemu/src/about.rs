@@ -62,6 +62,12 @@ struct Numbered {
 }
 
 impl About {
+    /// What a workload says of itself, at least.
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!("{} MiB of RAM, QEMU {}", self.memory >> 20, self.qemu)
+    }
+
     /// As text.
     #[must_use]
     pub fn encode(&self) -> String {

@@ -77,10 +77,13 @@ pub struct Begun {
     pub about: About,
     /// What the workload says of itself.
     pub words: String,
+    /// The guest may have stood still, and does not know of it.
+    pub stood_still: bool,
 }
 
-/// A guest that runs, how its QEMU was started, its RAM, and what is to be said of it.
-type Came = (Guest, About, File, String);
+/// A guest that runs, how its QEMU was started, its RAM, what is to be said of it, and whether it was
+/// there before.
+type Came = (Guest, About, File, String, bool);
 
 /// Starts, resumes or takes over.
 ///
@@ -93,7 +96,7 @@ pub fn begin(
     told: &Told<'_>,
 ) -> Result<Begun, Error> {
     let name = &wanted.name;
-    let (guest, mut about, ram, words) = match incoming(wanted, workload)? {
+    let (guest, mut about, ram, words, stood_still) = match incoming(wanted, workload)? {
         Some(claim) => {
             (told.reach)(Point::Claimed);
             let came = after_jump(wanted, room, workload, told, &claim)?;
@@ -106,6 +109,10 @@ pub fn begin(
         },
     };
     keep_qemu(&guest, &mut about, room, told)?;
+    room.note(&Record {
+        words: Some(words.clone()),
+        ..room.noted()?
+    })?;
     // The agent that is lost now is told when it is back.
     let _ = workload.describe(&words);
     let regions = regions(wanted, &about, ram)?;
@@ -116,6 +123,7 @@ pub fn begin(
         session,
         about,
         words,
+        stood_still,
     })
 }
 
@@ -193,13 +201,8 @@ fn first(wanted: &Wanted, room: &Room, told: &Told<'_>, lock: File) -> Result<Ca
         about.qemu,
         guest.process()
     ));
-    let words = words_of(&about);
-    Ok((guest, about, ram, words))
-}
-
-/// What a workload says of itself, at least.
-fn words_of(about: &About) -> String {
-    format!("{} MiB of RAM, QEMU {}", about.memory >> 20, about.qemu)
+    let words = about.words();
+    Ok((guest, about, ram, words, false))
 }
 
 /// Finds the QEMU that runs. If it was stopped for an update, that update is off: the agent
@@ -211,13 +214,14 @@ fn take_over(room: &Room, told: &Told<'_>) -> Result<Came, Error> {
         let why = "QEMU waits for it, and the session in which it was is gone".into();
         return Err(Error::NotResumed(why));
     }
-    if room.is_stopped() {
+    let was_stopped = room.is_stopped();
+    if was_stopped {
         guest.go_on()?;
         room.set_stopped(false)?;
     }
     (told.say)(&format!("taken over: QEMU is process {}", guest.process()));
-    let words = words_of(&record.about);
-    Ok((guest, record.about, ram, words))
+    let words = record.words();
+    Ok((guest, record.about, ram, words, was_stopped))
 }
 
 /// Goes on with what the previous kernel has left.
@@ -259,7 +263,7 @@ fn after_jump(
     (told.reach)(Point::Restored);
     let file = ram.file().try_clone();
     let file = file.map_err(Error::system("the guest's RAM"))?;
-    Ok((guest, about, file, words))
+    Ok((guest, about, file, words, head.ran))
 }
 
 /// The guest has gone on in a QEMU that still runs: its luo-qemu has ended right after that.
@@ -278,8 +282,8 @@ fn resumed_before(room: &Room, told: &Told<'_>, ram: &Region, head: &Head) -> Re
         "taken over after the update: QEMU is process {}",
         guest.process()
     ));
-    let words = words_of(&record.about);
-    Ok((guest, record.about, file, words))
+    let words = record.words();
+    Ok((guest, record.about, file, words, head.ran))
 }
 
 /// A region that has to be there.

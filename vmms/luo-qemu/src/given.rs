@@ -143,31 +143,62 @@ pub fn judge(arguments: &[String]) -> Result<Given, Refusal> {
                     "name a model, for example `-cpu Skylake-Server-v4`; `qemu-system-x86_64 -cpu help` lists them",
                 );
             }
-            "object"
-                if first(value).starts_with("memory-backend-")
-                    || is_json(value, "memory-backend-") =>
-            {
-                return refuse(value, OURS, "leave it out");
+            "object" => {
+                let parts = parts(value, "qom-type");
+                if is(&parts, "qom-type", |kind| {
+                    kind.starts_with("memory-backend-")
+                }) {
+                    return refuse(value, OURS, "leave it out");
+                }
             }
-            "device" if MEMORY.contains(&first(value)) => {
-                return refuse(
-                    value,
-                    "it has memory of its own, which does not survive",
-                    "leave it out; the guest's RAM is what --memory says",
-                );
+            "device" => {
+                let parts = parts(value, "driver");
+                if is(&parts, "driver", |kind| MEMORY.contains(&kind)) {
+                    return refuse(
+                        value,
+                        "it has memory of its own, which does not survive",
+                        "leave it out; the guest's RAM is what --memory says",
+                    );
+                }
+                if is(&parts, "driver", |kind| kind.starts_with("vfio-")) {
+                    return refuse(
+                        value,
+                        "a device of the host is not kept over its kernel yet",
+                        "give the guest a virtio device",
+                    );
+                }
+                if is(&parts, "driver", |kind| kind.starts_with("vhost-")) {
+                    return refuse(
+                        value,
+                        ELSEWHERE,
+                        "give the guest the virtio device of QEMU's own",
+                    );
+                }
             }
-            "device" if first(value).starts_with("vfio-") => {
-                return refuse(
-                    value,
-                    "a device of the host is not kept over its kernel yet",
-                    "give the guest a virtio device",
-                );
+            "netdev" | "nic" | "net" => {
+                let parts = parts(value, "type");
+                if is(&parts, "type", |kind| kind.starts_with("vhost-")) {
+                    return refuse(value, ELSEWHERE, "use `-netdev tap` or `-netdev user`");
+                }
+                let is_asked_for = VHOST
+                    .iter()
+                    .any(|key| is(&parts, key, |value| !is_no(value)));
+                if is_asked_for {
+                    return refuse(value, ELSEWHERE, "leave it out, or say `vhost=off`");
+                }
             }
             _ => {}
         }
     }
     Ok(given)
 }
+
+/// Why what is known as vhost is refused.
+const ELSEWHERE: &str = "a part of the device would run in the host's kernel, or in another program, which \
+                         writes to the guest's RAM beside QEMU and has a state that QEMU does not hand over";
+
+/// Keys of a network's that have the host's kernel serve it.
+const VHOST: [&str; 4] = ["vhost", "vhostforce", "vhostfd", "vhostfds"];
 
 /// Devices that are memory.
 const MEMORY: [&str; 6] = [
@@ -178,6 +209,17 @@ const MEMORY: [&str; 6] = [
     "ivshmem-plain",
     "ivshmem-doorbell",
 ];
+
+/// The values of an option, in their order.
+pub(crate) fn of_option<'a>(
+    arguments: &'a [String],
+    wanted: &'a str,
+) -> impl Iterator<Item = &'a str> {
+    let pairs = arguments.iter().zip(arguments.iter().skip(1));
+    pairs
+        .filter(move |(option, _)| name(option) == Some(wanted))
+        .map(|(_, value)| value.as_str())
+}
 
 /// The name of an option: QEMU takes one dash or two.
 fn name(argument: &str) -> Option<&str> {
@@ -206,12 +248,42 @@ fn machine(value: &str) -> Option<&str> {
     named.or_else(|| (!first.is_empty() && !first.contains('=')).then_some(first))
 }
 
-/// Whether an object in JSON is of a type that begins so.
-fn is_json(value: &str, prefix: &str) -> bool {
-    let object: Option<serde_json::Value> = serde_json::from_str(value).ok();
-    let kind = object.as_ref().and_then(|object| object.get("qom-type"));
-    kind.and_then(serde_json::Value::as_str)
-        .is_some_and(|kind| kind.starts_with(prefix))
+/// What an option's value says, key by key: `kind,key=value,flag`, or JSON. The first part need not
+/// name its key, which is `implied` then.
+pub(crate) fn parts(value: &str, implied: &str) -> Vec<(String, String)> {
+    if value.trim_start().starts_with('{') {
+        // QEMU itself refuses what is no JSON.
+        let object: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(value).unwrap_or_default();
+        let text = |value: serde_json::Value| match value {
+            serde_json::Value::String(text) => text,
+            serde_json::Value::Bool(is_on) => if is_on { "on" } else { "off" }.to_owned(),
+            other => other.to_string(),
+        };
+        return object
+            .into_iter()
+            .map(|(key, value)| (key, text(value)))
+            .collect();
+    }
+    let each = value.split(',').enumerate();
+    let each = each.map(|(place, part)| match part.split_once('=') {
+        Some((key, value)) => (key, value),
+        None if place == 0 => (implied, part),
+        None => (part, "on"),
+    });
+    each.map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect()
+}
+
+/// Whether a key is given with such a value.
+pub(crate) fn is(parts: &[(String, String)], key: &str, wanted: impl Fn(&str) -> bool) -> bool {
+    let mut of_key = parts.iter().filter(|(name, _)| name == key);
+    of_key.any(|(_, value)| wanted(value))
+}
+
+/// QEMU's words for no.
+fn is_no(value: &str) -> bool {
+    ["off", "no", "false", "n"].contains(&value)
 }
 
 #[cfg(test)]
@@ -237,6 +309,10 @@ mod tests {
             ("-machine pc -machine smm=off", Some("pc")),
             ("-machine pc -machine q35", Some("q35")),
             ("-device virtio-rng-pci -object rng-random,id=r", None),
+            ("-netdev tap,id=n,ifname=t0,script=no,vhost=off", None),
+            ("-nic user,model=virtio-net-pci", None),
+            (r#"-netdev {"type":"tap","id":"n","vhost":false}"#, None),
+            (r#"-device {"driver":"virtio-net-pci","netdev":"n"}"#, None),
             // The value of another option, not an option.
             ("-name m", None),
         ] {
@@ -272,6 +348,35 @@ mod tests {
             ("-numa node", "-numa node"),
             ("-device pc-dimm,memdev=m", "-device pc-dimm,memdev=m"),
             ("-device vfio-pci,host=1", "-device vfio-pci,host=1"),
+            ("-device id=m,driver=pc-dimm", "-device id=m,driver=pc-dimm"),
+            (
+                r#"-device {"id":"m","driver":"pc-dimm"}"#,
+                r#"-device {"id":"m","driver":"pc-dimm"}"#,
+            ),
+            (
+                r#"-device {"driver":"vfio-pci","host":"1"}"#,
+                r#"-device {"driver":"vfio-pci","host":"1"}"#,
+            ),
+            (
+                "-object id=x,qom-type=memory-backend-ram",
+                "-object id=x,qom-type=memory-backend-ram",
+            ),
+            (
+                "-device vhost-vsock-pci,guest-cid=3",
+                "-device vhost-vsock-pci,guest-cid=3",
+            ),
+            ("-netdev tap,id=n,vhost=on", "-netdev tap,id=n,vhost=on"),
+            ("-netdev tap,id=n,vhost", "-netdev tap,id=n,vhost"),
+            ("-netdev tap,id=n,vhostfd=7", "-netdev tap,id=n,vhostfd=7"),
+            (
+                "-netdev id=n,type=vhost-user,chardev=c",
+                "-netdev id=n,type=vhost-user,chardev=c",
+            ),
+            (
+                r#"-netdev {"type":"tap","id":"n","vhost":true}"#,
+                r#"-netdev {"type":"tap","id":"n","vhost":true}"#,
+            ),
+            ("-nic tap,vhost=yes", "-nic tap,vhost=yes"),
             ("-snapshot", "-snapshot"),
         ] {
             let refusal = judge(&words(line)).unwrap_err();

@@ -79,6 +79,7 @@ pub fn start(
         about: about.clone(),
         ram: ram.as_raw_fd(),
         devices: Vec::new(),
+        words: None,
     })?;
     let mut command = Command::new(program);
     if let Some(kept) = about

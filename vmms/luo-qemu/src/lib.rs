@@ -15,6 +15,7 @@
 //! | [`probe`] | what a QEMU knows: its version, machine types and migration modes |
 //! | [`qmp`] | QEMU's control socket |
 //! | [`guest`] | a QEMU that runs: looked at, stopped, continued |
+//! | [`guest_agent`] | the time, told to an agent in the guest |
 //! | [`carry`] | its devices' state, out and in |
 //! | [`point`] | the steps, for the log and for tests |
 //! | [`state`] | that state as bytes in preserved memory |
@@ -54,6 +55,7 @@ pub mod exit;
 pub mod gap;
 pub mod given;
 pub mod guest;
+pub mod guest_agent;
 pub mod keep;
 pub mod launch;
 pub mod options;

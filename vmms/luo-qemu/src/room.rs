@@ -45,6 +45,18 @@ pub struct Record {
     /// Devices that the administrator's arguments have made, by their paths. They are known
     /// once QEMU runs.
     pub devices: Vec<String>,
+    /// What the workload says of itself, once there is something: after an update how long the guest
+    /// stood still, which nobody could say later. A luo-qemu of before has not noted it.
+    #[serde(default)]
+    pub words: Option<String>,
+}
+
+impl Record {
+    /// What the workload says of itself.
+    #[must_use]
+    pub fn words(&self) -> String {
+        self.words.clone().unwrap_or_else(|| self.about.words())
+    }
 }
 
 /// The folder of all guests of this user.
@@ -211,6 +223,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let why = Room::open_in(folder.path(), &"x".repeat(120)).unwrap_err();
         assert!(why.to_string().contains("too long for a socket"), "{why}");
+    }
+
+    /// It is in the history of an update, and `luoctl inspect` goes on saying it.
+    #[test]
+    fn who_takes_a_guest_over_says_of_it_what_was_said_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::open_in(folder.path(), "vm").unwrap();
+        let text = r#"{"about": {"version": 1, "program": "/q", "qemu": "10.0.2", "machine": "pc",
+            "memory": 268435456, "folder": "/", "arguments": [], "kept": null, "tsc_khz": null},
+            "ram": 7, "devices": []}"#;
+        let old: Record = serde_json::from_str(text).unwrap();
+        assert_eq!(old.words(), "256 MiB of RAM, QEMU 10.0.2");
+        let words = "256 MiB of RAM mapped, stood still for 1.2 s".to_owned();
+        room.note(&Record {
+            words: Some(words.clone()),
+            ..old
+        })
+        .unwrap();
+        assert_eq!(room.noted().unwrap().words(), words);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::carry;
 use crate::exit::{self, Error};
 use crate::gap;
 use crate::guest::{ANSWER, Ended, Guest};
+use crate::guest_agent;
 use crate::point::Point;
 use crate::resume::resume;
 use crate::room::Room;
@@ -46,6 +47,10 @@ pub struct Service<'a> {
     has_agent: bool,
     /// The guest was asked to shut down.
     has_asked: bool,
+    /// The guest has gone on, and is to be told the time.
+    has_stood_still: bool,
+    /// Where it is said what came of telling it.
+    telling: Option<UnixStream>,
 }
 
 impl<'a> Service<'a> {
@@ -64,6 +69,8 @@ impl<'a> Service<'a> {
             standing: None,
             has_agent: true,
             has_asked: false,
+            has_stood_still: begun.stood_still,
+            telling: None,
         }
     }
 
@@ -80,6 +87,7 @@ impl<'a> Service<'a> {
                 self.leave(&ended);
                 return Ok(ended);
             }
+            self.look_at_clock();
             if self.look_at_agent()? {
                 continue;
             }
@@ -118,6 +126,36 @@ impl<'a> Service<'a> {
         );
         self.guest = None;
         None
+    }
+
+    /// Has the guest told that its clock stood still, if an agent in it can be told, and says what came of
+    /// that. Nobody waits for it.
+    fn look_at_clock(&mut self) {
+        if std::mem::take(&mut self.has_stood_still) {
+            let About {
+                arguments, folder, ..
+            } = &self.about;
+            let told = guest_agent::socket(arguments, folder).map(guest_agent::tell_the_time);
+            match told.transpose() {
+                Ok(telling) => self.telling = telling,
+                Err(why) => (self.told.say)(&format!("the guest's agent is not asked: {why}")),
+            }
+        }
+        let Some(telling) = &mut self.telling else {
+            return;
+        };
+        let mut fds = [PollFd::new(&*telling, PollFlags::IN)];
+        if poll(&mut fds, Some(&Timespec::default())) != Ok(1) {
+            return;
+        }
+        // It is written as one, and short.
+        let mut line = [0; 1024];
+        let count = rustix::io::read(&*telling, &mut line).unwrap_or_default();
+        let line = line.get(..count).unwrap_or_default();
+        if !line.is_empty() {
+            (self.told.say)(&String::from_utf8_lossy(line));
+        }
+        self.telling = None;
     }
 
     /// Does what the agent asks for; says whether there was something.
@@ -267,7 +305,10 @@ impl<'a> Service<'a> {
                 return Ok(());
             }
             match guest.go_on() {
-                Ok(()) => return self.room.set_stopped(false),
+                Ok(()) => {
+                    self.has_stood_still = true;
+                    return self.room.set_stopped(false);
+                }
                 Err(_) if guest.ended_while_it_stood() => {}
                 // How QEMU has ended is seen and told next.
                 Err(why) => {
@@ -296,6 +337,7 @@ impl<'a> Service<'a> {
         let (guest, _) = resume(self.room, &self.about, ram.file(), state, lock, self.told)?;
         carry::forget(state)?;
         self.guest = Some(guest);
+        self.has_stood_still = true;
         Ok(())
     }
 
@@ -304,6 +346,9 @@ impl<'a> Service<'a> {
         let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
         if self.has_agent {
             fds.push(PollFd::new(&self.workload, PollFlags::IN));
+        }
+        if let Some(telling) = &self.telling {
+            fds.push(PollFd::new(telling, PollFlags::IN));
         }
         let (qmp, process) = match &self.guest {
             Some(guest) => {

@@ -30,7 +30,7 @@ pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
 pub(super) const PROMTOOL: &str = "promtool";
 
 /// All of them.
-pub(super) const TESTS: [Test; 34] = [
+pub(super) const TESTS: [Test; 35] = [
     Test {
         name: "another_identity_gets_nothing",
         what: "root",
@@ -121,6 +121,10 @@ pub(super) const TESTS: [Test; 34] = [
     },
     Test {
         name: "a_flood_of_hosts_is_refused_and_those_that_are_known_are_served",
+        what: ETCD,
+    },
+    Test {
+        name: "tls_that_is_not_agreed_on_keeps_nobody_out",
         what: ETCD,
     },
     Test {

@@ -163,9 +163,10 @@ async fn connection(tcp: TcpStream, tls: Option<TlsAcceptor>, by: By) -> Result<
         return requests(TokioIo::new(tcp), None, by).await;
     };
     let stream = timeout(PATIENCE, tls.accept(tcp)).await??;
-    let By::Site(site, _) = &by else {
+    let By::Site(site, guest) = &by else {
         return requests(TokioIo::new(stream), None, by).await;
     };
+    guest.has_come_further();
     let chain = stream.get_ref().1.peer_certificates();
     let own = chain.and_then(|chain| chain.first());
     let certified = own.and_then(|own| site.identities.by_certificate(own));

@@ -8,6 +8,8 @@
 //!   quiet -------------------------> busy: it stays
 //!     |   <-------------------------
 //!     |      it is answered
+//!     |--. TLS is agreed on: it is the one that has been quiet for shortest
+//!     |<-'
 //!     `--> leaves, when somebody else needs the room
 //! ```
 
@@ -18,8 +20,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-/// For how long one may be quiet in any case: its request may be on its way.
-const GRACE: Duration = Duration::from_millis(50);
+/// For how long one may be quiet in any case: its request may be on its way, and TLS takes some turns
+/// of the network before.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// How long one that is told to leave may take before another one is.
 const MOMENT: Duration = Duration::from_secs(1);
@@ -120,6 +123,12 @@ impl Guest {
         }
     }
 
+    /// It has shown that it means to speak, and is as quiet as one that has just come.
+    pub fn has_come_further(&self) {
+        self.gets_busy();
+        self.falls_quiet();
+    }
+
     /// Waits until it has to leave.
     pub async fn has_to_leave(&self) {
         self.leave.notified().await;
@@ -158,5 +167,19 @@ mod tests {
         leaves.await.unwrap();
         drop(third);
         assert!(room.enter().await.is_some());
+    }
+
+    #[tokio::test]
+    async fn who_has_come_further_leaves_after_who_has_not() {
+        let room = Room::new(2);
+        let first = room.enter().await.unwrap();
+        let second = room.enter().await.unwrap();
+        first.has_come_further();
+        let leaves = tokio::spawn(async move {
+            second.has_to_leave().await;
+        });
+        assert!(room.enter().await.is_some());
+        leaves.await.unwrap();
+        drop(first);
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! An etcd with servers before it.
 
+pub(crate) mod authority;
 pub(crate) mod program;
 pub(crate) mod wires;
 

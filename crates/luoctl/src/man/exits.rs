@@ -22,8 +22,9 @@ fn of_agent() -> Vec<Row> {
         ),
         (
             1,
-            "it cannot begin, or not go on; its log says why: another luod has this kernel, say; or \
-             standard output cannot be written to",
+            "it cannot begin, or not go on; its log says why: another luod has this kernel, say, or the \
+             configuration cannot be read now, for want of descriptors; or standard output cannot be \
+             written to",
         ),
         (2, "the command line makes no sense"),
         (

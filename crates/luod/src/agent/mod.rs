@@ -139,7 +139,16 @@ pub const ALL_THREADS: usize = 4 * THREADS;
 type OwnStrings = Arc<OnceLock<luo_preflight::Known<Vec<String>>>>;
 
 /// Reads the configuration and the policy as the next luod will; says why they cannot be used.
-pub type Reread = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+pub type Reread = Arc<dyn Fn() -> Result<(), Unusable> + Send + Sync>;
+
+/// Why luod could not be started with its files as they are.
+#[derive(Clone, Debug)]
+pub struct Unusable {
+    /// All that is wrong.
+    pub why: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
 
 /// The parts that an agent is made of.
 pub struct Parts {

@@ -38,7 +38,7 @@ use luo_varlink::{Event, Identity, Phase, Step, Target};
 
 use fake::Fake;
 
-use super::{Agent, Caller, Inbox, Parts};
+use super::{Agent, Caller, Inbox, Parts, Unusable};
 use crate::decide::config::Config;
 use crate::decide::policy::Policy;
 use crate::decide::record::{Participant, Record};
@@ -55,7 +55,7 @@ struct World {
     /// The folder of the boot entries does not answer before this ends.
     boot_hangs: BootHangs,
     /// Why the configuration cannot be used as it is by now, if so.
-    unusable: Arc<Mutex<Option<String>>>,
+    unusable: Arc<Mutex<Option<Unusable>>>,
     folder: tempfile::TempDir,
 }
 
@@ -98,7 +98,7 @@ impl World {
         );
         let image = system.join("boot/vmlinuz").display().to_string();
         let boot_hangs = BootHangs::default();
-        let unusable = Arc::<Mutex<Option<String>>>::default();
+        let unusable = Arc::<Mutex<Option<Unusable>>>::default();
         let agent = Agent::new(Parts {
             config: Config::parse(&text).unwrap(),
             policy: Policy::parse(policy).unwrap(),

@@ -9,6 +9,7 @@ use luo_preflight::system::System;
 use luo_sys::{Errno, ParticipantEntry, ParticipantKind};
 use luo_varlink::{Check, CheckStatus, Report};
 
+use crate::agent::Unusable;
 use crate::agent::view::{CLOSING_REMEDY, not_closed};
 use crate::decide::config::{CHECKS, Config};
 use crate::decide::failed::Failed;
@@ -116,14 +117,15 @@ pub(super) fn check_limit(limit: Option<u64>) -> Option<Check> {
 }
 
 /// The configuration or the policy cannot be used as it is by now.
-pub(super) fn unusable(why: &str) -> Check {
+pub(super) fn unusable(why: &Unusable) -> Check {
     Check {
         name: "running-configuration".to_owned(),
         status: CheckStatus::Failed,
         found: format!(
-            "behind the jump luod cannot be started, and nobody gets anything back: {why}"
+            "behind the jump luod cannot be started, and nobody gets anything back: {}",
+            why.why
         ),
-        remedy: Some("mend the file: `luod --check-config` says whether it can be used".to_owned()),
+        remedy: Some(why.remedy.to_owned()),
     }
 }
 

@@ -42,6 +42,11 @@ async fn checked(world: &World) -> Vec<String> {
     those.map(|check| check.found).collect()
 }
 
+/// Why it may not make the session that it had before.
+async fn is_refused(world: &World, peer: &Peer) -> String {
+    makes(world, peer, "db.log").await.unwrap_err().to_string()
+}
+
 #[test]
 fn what_a_child_has_kept_is_told_before_anybody_is_asked() {
     run(async {
@@ -66,10 +71,7 @@ fn what_a_child_has_kept_is_told_before_anybody_is_asked() {
         // It is refused at once, and not to be tried again.
         let mut peer = Peer::new(2, 990);
         peer.register(&world, "db", &[]).unwrap();
-        let refused = makes(&world, &peer, "db.log")
-            .await
-            .unwrap_err()
-            .to_string();
+        let refused = is_refused(&world, &peer).await;
         assert!(refused.contains("EEXIST"), "{refused}");
         assert!(
             refused.contains("a program that luod may not look at"),
@@ -77,10 +79,7 @@ fn what_a_child_has_kept_is_told_before_anybody_is_asked() {
         );
 
         has(&world, "db.log");
-        let refused = makes(&world, &peer, "db.log")
-            .await
-            .unwrap_err()
-            .to_string();
+        let refused = is_refused(&world, &peer).await;
         assert!(refused.contains("is open in sleep (77)"), "{refused}");
         let found = checked(&world).await;
         assert!(found[0].ends_with("it is open in sleep (77)"), "{found:?}");
@@ -107,10 +106,7 @@ fn what_another_program_has_made_is_told_once_a_workload_was_refused() {
         let others = kernel.create("db.log").unwrap();
         let (world, peer) = with_one_in(World::new(OPEN, kernel)).await;
         assert!(checked(&world).await.is_empty(), "it may be nobody's here");
-        let refused = makes(&world, &peer, "db.log")
-            .await
-            .unwrap_err()
-            .to_string();
+        let refused = is_refused(&world, &peer).await;
         assert!(refused.contains("EEXIST"), "{refused}");
         assert_eq!(checked(&world).await.len(), 1);
         drop(others);
@@ -128,19 +124,13 @@ fn as_long_as_the_manager_may_have_its_copy_only_who_is_seen_counts() {
             .drop_session(&peer.caller, "db.log")
             .await
             .unwrap();
-        let refused = makes(&world, &peer, "db.log")
-            .await
-            .unwrap_err()
-            .to_string();
+        let refused = is_refused(&world, &peer).await;
         assert!(
             refused.contains("the service manager, which may"),
             "{refused}"
         );
         has(&world, "db.log");
-        let refused = makes(&world, &peer, "db.log")
-            .await
-            .unwrap_err()
-            .to_string();
+        let refused = is_refused(&world, &peer).await;
         assert!(refused.contains("is open in sleep (77)"), "{refused}");
         drop(copy);
         drop(makes(&world, &peer, "db.log").await.unwrap());

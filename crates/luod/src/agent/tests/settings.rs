@@ -107,14 +107,17 @@ fn the_next_scope_gets_what_one_has_left() {
 fn a_configuration_that_cannot_be_used_keeps_an_update_from_beginning() {
     run(async {
         let (world, peer) = with_one().await;
-        let why = "luod.toml: line 1: a mistake".to_owned();
-        *world.unusable.lock().unwrap() = Some(why);
+        *world.unusable.lock().unwrap() = Some(Unusable {
+            why: "luod.toml: line 1: a mistake".to_owned(),
+            remedy: "mend it",
+        });
         let report = world.agent.check_target(&world.target).await;
         assert!(!report.ok, "{report:?}");
         let mut checks = report.checks.iter();
         let check = checks.find(|check| check.name == "running-configuration");
         let check = check.unwrap();
         assert!(check.found.contains("line 1: a mistake"), "{check:?}");
+        assert_eq!(check.remedy.as_deref(), Some("mend it"));
         assert!(world.agent.prepare(&world.target).await.is_err());
         assert_eq!(world.phase(), Phase::Normal);
         *world.unusable.lock().unwrap() = None;
