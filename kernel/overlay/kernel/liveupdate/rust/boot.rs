@@ -20,7 +20,7 @@ use crate::policy::{enable, enabled};
 use crate::registry;
 use crate::state;
 use crate::sys::kho::{self, Entry};
-use crate::sys::{device_file, sysfs};
+use crate::sys::{device_file, line, sysfs};
 
 /// Makes the host and reads the root of the previous kernel.
 pub(crate) fn early_init() -> Result {
@@ -65,7 +65,8 @@ pub(crate) fn late_init() -> Result {
     let Some(linux) = linux() else {
         return Ok(());
     };
-    let ready = errands::set_up(run)
+    let ready = line::set_up()
+        .and_then(|()| errands::set_up(run))
         .and_then(|()| prepare_root(linux))
         .and_then(|()| registry::register_own(linux))
         .and_then(|()| device_file::register());

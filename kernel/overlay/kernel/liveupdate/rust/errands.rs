@@ -9,7 +9,7 @@
 
 use kernel::prelude::*;
 use kernel::sync::{Arc, SetOnce};
-use kernel::workqueue::{impl_has_work, new_work, Work, WorkItem};
+use kernel::workqueue::{impl_has_work, new_work, Queue, Work, WorkItem};
 
 use crate::sys::workqueue;
 
@@ -80,6 +80,16 @@ pub(crate) fn begin(errand: Errand) {
     let worker = WORKERS.get(errand as usize).and_then(SetOnce::as_ref);
     if let Some(worker) = worker {
         // Work that is queued already has not begun: it will see what this caller means.
-        let _ = workqueue::system_dfl().enqueue(worker.clone());
+        let _ = queue(errand).enqueue(worker.clone());
     }
+}
+
+/// Users who wait may be those who give memory back: they are woken when there is none, too. The
+/// other errands may wait for calls, and so do not share the worker that there is then.
+fn queue(errand: Errand) -> &'static Queue {
+    let of_its_own = match errand {
+        Errand::WakeUsers => workqueue::waker(),
+        Errand::TakeOver | Errand::Rest | Errand::Announce => None,
+    };
+    of_its_own.unwrap_or_else(workqueue::system_dfl)
 }

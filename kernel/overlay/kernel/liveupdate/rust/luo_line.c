@@ -15,7 +15,7 @@
  */
 #include <linux/completion.h>
 #include <linux/delay.h>
-#include <linux/init.h>
+#include <linux/errno.h>
 #include <linux/list.h>
 #include <linux/lockdep.h>
 #include <linux/math64.h>
@@ -56,6 +56,9 @@ static struct luo_line luo_lines[LUO_SHIM_LINES];
 /* The worker that goes round the lines, and the one of those who open the device. */
 static struct workqueue_struct *luo_line_worker;
 static struct workqueue_struct *luo_open_worker;
+
+/* The worker that wakes users who wait: it must be there when memory is short, too. */
+struct workqueue_struct *luo_shim_waker;
 
 /* In microseconds: from how much work on there is a rest, and the longest. */
 #define LUO_LINE_WORK	2000
@@ -151,10 +154,6 @@ bool luo_shim_run_in_line(unsigned int number, bool killable, luo_shim_step run,
 	};
 	bool done = true;
 
-	if (!luo_line_worker || !luo_open_worker) {
-		run(data);
-		return true;
-	}
 	lock_map_acquire(&luo_line_map);
 	lock_map_release(&luo_line_map);
 	init_completion(&step.done);
@@ -176,11 +175,23 @@ bool luo_shim_run_in_line(unsigned int number, bool killable, luo_shim_step run,
 	return done;
 }
 
+static struct workqueue_struct *luo_worker(const char *name, unsigned int flags)
+{
+	return alloc_ordered_workqueue("%s", WQ_MEM_RECLAIM | flags, name);
+}
+
+static void luo_worker_end(struct workqueue_struct **worker)
+{
+	if (*worker)
+		destroy_workqueue(*worker);
+	*worker = NULL;
+}
+
 /*
- * Nobody can call before. A worker must be there when memory is short: those who give some back
+ * Before anybody can call. A worker must be there when memory is short: those who give some back
  * wait, too. It comes before programs of the same processor: the engine's lock waits for it.
  */
-static int __init luo_line_init(void)
+int luo_shim_set_up_lines(void)
 {
 	unsigned int number;
 
@@ -191,8 +202,13 @@ static int __init luo_line_init(void)
 		INIT_LIST_HEAD(&line->steps);
 		INIT_WORK(&line->work, luo_line_work);
 	}
-	luo_line_worker = alloc_ordered_workqueue("luo_lines", WQ_HIGHPRI | WQ_MEM_RECLAIM);
-	luo_open_worker = alloc_ordered_workqueue("luo_opens", WQ_HIGHPRI | WQ_MEM_RECLAIM);
-	return 0;
+	luo_line_worker = luo_worker("luo_lines", WQ_HIGHPRI);
+	luo_open_worker = luo_worker("luo_opens", WQ_HIGHPRI);
+	luo_shim_waker = luo_worker("luo_wakes", 0);
+	if (luo_line_worker && luo_open_worker && luo_shim_waker)
+		return 0;
+	luo_worker_end(&luo_line_worker);
+	luo_worker_end(&luo_open_worker);
+	luo_worker_end(&luo_shim_waker);
+	return -ENOMEM;
 }
-subsys_initcall(luo_line_init);

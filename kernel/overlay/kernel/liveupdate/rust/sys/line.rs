@@ -4,6 +4,7 @@
 use core::mem::MaybeUninit;
 
 use kernel::bindings;
+use kernel::error::{to_result, Result};
 use kernel::ffi::{c_uint, c_void};
 
 /// Lines of users' steps, by their numbers.
@@ -11,6 +12,15 @@ pub(crate) const LINES: u32 = bindings::LUO_SHIM_LINE_OF_OPENS;
 
 /// The line of those who open the device, who stand in another line of the kernel's already.
 pub(crate) const OF_OPENS: u32 = bindings::LUO_SHIM_LINE_OF_OPENS;
+
+/// Makes the workers. Called once, before anybody can call.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn set_up() -> Result {
+    // SAFETY: By what is said above.
+    to_result(unsafe { bindings::luo_shim_set_up_lines() })
+}
 
 /// Something that is to be done once, and what comes of it.
 struct Step<W, R> {
