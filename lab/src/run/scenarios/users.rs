@@ -69,7 +69,7 @@ pub(super) fn hostile_client() -> Scenario {
         cmdline: vec!["liveupdate_patience=10"],
         timeout: BASE_TIMEOUT * 3,
         when: When::All,
-        cost: 65,
+        cost: 190,
         ..scenario(
             "hostile-client",
             "hostile-client",

@@ -19,7 +19,7 @@ use super::evil::ARGUMENT;
 use super::groups::{Evil, Groups};
 use super::holdings::state_of;
 use super::timed::Timed;
-use super::{busy, ending, evil, inherited, lines, programs, shares, small};
+use super::{busy, ending, evil, groups, inherited, lines, programs, shares, small};
 use crate::cgroup::Group;
 use crate::check::{device, name, same};
 use crate::fill;
@@ -56,7 +56,9 @@ pub(super) fn run(guest: &Guest, groups: &Groups, timed: &Timed) -> Result<()> {
         stays_closed(&device, timed)
     });
     SUITE.case("a-full-group-takes-nothing-of-others", || {
-        takes_nothing(&device, groups)
+        // It makes so many calls that they would have no end soon, each behind all of theirs.
+        let alone = || costly.while_it_stands(|| takes_nothing(&device, groups));
+        evil.program.while_it_stands(alone)
     });
     SUITE.case("memory-is-there", || guest_is_there(&device, timed));
     SUITE.case("memory-of-the-other-user-is-there", || {
@@ -111,9 +113,7 @@ fn jumped_within(guest: &Guest, bound: Duration) -> Result<()> {
 /// Has the costly calls begin.
 fn try_costly(costly: &mut Program) -> Result<()> {
     port::progress(costly.says(program::READY, 1, PATIENCE)?);
-    fs::write(program::GO, "")?;
-    costly.says(evil::TRIED, 1, PATIENCE)?;
-    Ok(fs::remove_file(program::GO)?)
+    groups::storm_of(costly, programs::COSTLY_AFTER)
 }
 
 /// What was in the hands of a call that never ended is lost, and nothing else.

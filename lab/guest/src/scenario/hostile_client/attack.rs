@@ -74,8 +74,10 @@ impl Attack {
         Self::Shared,
         Self::Opens,
     ];
-    /// Those that tell by themselves that they have been tried, and have no end.
-    pub(super) const ENDLESS: [Self; 4] = [Self::Hang, Self::Lock, Self::Pipes, Self::Held];
+    /// Those that tell by themselves that they have been tried: they have no end, or come to it
+    /// late, because each of their calls stands behind all others of the user's.
+    pub(super) const TELLING: [Self; 5] =
+        [Self::Dense, Self::Hang, Self::Lock, Self::Pipes, Self::Held];
     const AFTER: [Self; 7] = [
         Self::Others,
         Self::Own,

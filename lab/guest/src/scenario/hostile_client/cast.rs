@@ -23,6 +23,9 @@ pub(super) const HOLDER: u32 = 3003;
 /// Whom the one runs as whose calls are costly.
 pub(super) const COSTLY: u32 = 3004;
 
+/// Whom the one runs as whose calls are costly, and whose threads have no processor.
+pub(super) const IDLE: u32 = 3009;
+
 /// A guest's memory, and what belongs to it: 256 MiB and a few files.
 pub(super) const LENGTHS: [u64; 5] = [256 << 20, 4 << 20, 4097, 4096, 1];
 

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -36,6 +36,8 @@ pub(super) const LET_THROUGH: &str = "let through: ";
 
 /// Files that all need each other: more dependencies than a user may have.
 const DENSE: u64 = 256;
+/// So many of those that a call looks at a thousand dependencies.
+const ENOUGH: usize = 48;
 /// Threads that call at once, so that they wait for each other and for every transition.
 const STORM: u64 = 32;
 /// Threads that open the device at once.
@@ -79,6 +81,8 @@ struct Evil {
     next: AtomicU64,
     /// Which attacks have been told of.
     told: Mutex<BTreeSet<Attack>>,
+    /// Whether there have been many files that all need each other.
+    is_dense: AtomicBool,
     /// The sessions that it has to the end.
     held: Mutex<Vec<Session>>,
 }
@@ -122,6 +126,7 @@ fn begin() -> Result<Evil> {
         more: Inherited::of(&mut fds),
         next: AtomicU64::new(1),
         told: Mutex::default(),
+        is_dense: AtomicBool::new(false),
         held: Mutex::default(),
     })
 }
@@ -156,7 +161,7 @@ impl Evil {
                         if let Err(error) = self.once(attack, round) {
                             self.tell(attack, &error);
                         }
-                        if round == 0 && !Attack::ENDLESS.contains(&attack) {
+                        if round == 0 && !Attack::TELLING.contains(&attack) {
                             println!("{TRIED}{attack:?}");
                         }
                     }
@@ -328,7 +333,9 @@ impl Evil {
         let mut tokens: Vec<Token> = Vec::new();
         for _ in 0..DENSE {
             let Some(token) = self.preserve(&session, 1) else {
-                break;
+                // Others have what it may have, until there is room.
+                std::thread::sleep(PAUSE);
+                continue;
             };
             let needs = |on: &Token| session.add_dependency(token, Needed::Here(*on)).is_ok();
             // As many as it may have: the first refusal ends it.
@@ -340,6 +347,9 @@ impl Evil {
                 must_fail("a circle", circle)?;
             }
             tokens.push(token);
+            if tokens.len() == ENOUGH && !self.is_dense.swap(true, Ordering::Relaxed) {
+                println!("{TRIED}{:?}", Attack::Dense);
+            }
         }
         Ok(())
     }

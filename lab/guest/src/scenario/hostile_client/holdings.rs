@@ -7,9 +7,10 @@ use luo_sys::{Device, SessionEntry, SessionState, Which};
 use crate::check::name;
 use crate::port;
 
-/// What a user may have here. The first two are the defaults.
+/// What a user may have here. The first is the default; of the others so little that it has tried
+/// to have more before long.
 const SESSIONS: u64 = 64;
-const FILES: u64 = 4096;
+pub(super) const FILES: u64 = 600;
 pub(super) const BYTES: u64 = 128 << 20;
 
 /// Lists that are taken until one is within the quotas.

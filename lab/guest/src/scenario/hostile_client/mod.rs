@@ -78,13 +78,13 @@ use crate::program::{self, Program};
 use crate::{kexec, port};
 
 use cast::{
-    BASE, COSTLY, GUEST, JUMPED, LENGTHS, LINER, OTHER, OTHERS, PASSED, PASSED_BYTES, PATIENCE,
-    PREFIX, SMALL, SUITE, WANTED, contents, wall_clock,
+    BASE, COSTLY, GUEST, IDLE, JUMPED, LENGTHS, LINER, OTHER, OTHERS, PASSED, PASSED_BYTES,
+    PATIENCE, PREFIX, SMALL, SUITE, WANTED, contents, wall_clock,
 };
 use endless::{Endless, preserves, stands_in};
 pub(crate) use evil::ARGUMENT;
 use groups::{Evil, Groups};
-use holdings::{BYTES, sessions_of};
+use holdings::{BYTES, FILES, sessions_of};
 use timed::Timed;
 
 /// Bytes of memory that the hostile program may read, and of memory that it may write.
@@ -110,7 +110,10 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     if guest.boot > 0 {
         return arrived::run(guest, &groups, &timed);
     }
-    fs::write("/sys/kernel/liveupdate/user_bytes", BYTES.to_string())?;
+    for (quota, most) in [("user_files", FILES), ("user_bytes", BYTES)] {
+        let file = format!("/sys/kernel/liveupdate/{quota}");
+        fs::write(file, most.to_string()).context(quota)?;
+    }
     Before::new(&groups, &timed)?.run(guest)
 }
 
@@ -188,8 +191,10 @@ impl<'a> Before<'a> {
         let charged = self.groups.guest().and_then(Group::charged);
         // As long as no user has made a call.
         SUITE.case("readers-of-sysfs-stand-in-line", || self.readers());
-        // It begins first, because it takes many calls until its calls are costly.
-        let mut costly = self.costly()?;
+        // They begin first, because it takes many calls until their calls are costly.
+        let mut costly = self.costly(COSTLY, programs::COSTLY)?;
+        let mut bare = self.costly(0, programs::BARE)?;
+        let mut idle = self.costly(IDLE, programs::IDLE)?;
         let endless = Endless::new()?;
         let callbacks = endless.callbacks()?;
         let hold = Hold::on_each(callbacks.clone())?;
@@ -204,21 +209,17 @@ impl<'a> Before<'a> {
             stands_in(&hold, core::slice::from_ref(hangs))
         });
         SUITE.case("update-goes-on-beside-costly-calls", || {
-            let done = Self::storms(&mut costly).and_then(|()| self.rounds());
-            fs::remove_file(program::GO)?;
-            costly.kill()?;
-            done
+            groups::storm_of(&mut costly, programs::COSTLY)?;
+            self.rounds()?;
+            costly.kill()
         });
         SUITE.case("root-without-privileges-stands-in-line-too", || {
-            let mut bare = self.groups.start(0, programs::BARE, &[])?;
-            port::progress(bare.says(program::READY, 1, PATIENCE)?);
-            let done = Self::storms(&mut bare).and_then(|()| self.rounds());
-            fs::remove_file(program::GO)?;
-            bare.kill()?;
-            done
+            groups::storm_of(&mut bare, programs::BARE)?;
+            self.rounds()?;
+            bare.kill()
         });
         SUITE.case("idle-threads-delay-for-a-bounded-time", || {
-            self.idle_threads()
+            self.idle_threads(&mut idle)
         });
         SUITE.case("what-another-writes-to-is-busy-in-time", || {
             self.is_locked()
@@ -294,18 +295,11 @@ impl<'a> Before<'a> {
     }
 
     /// A program that has all it needs to make costly calls, and waits.
-    fn costly(&self) -> Result<Program> {
-        let mut costly = self.groups.start(COSTLY, programs::COSTLY, &[])?;
+    fn costly(&self, user: u32, part: &str) -> Result<Program> {
+        let mut costly = self.groups.start(user, part, &[])?;
         let said = costly.says(program::READY, 1, PATIENCE)?;
         port::progress(said);
         Ok(costly)
-    }
-
-    /// Has it make its calls, with all of its threads.
-    fn storms(costly: &mut Program) -> Result<()> {
-        fs::write(program::GO, "")?;
-        costly.says(evil::TRIED, 1, PATIENCE)?;
-        Ok(())
     }
 
     fn rounds(&self) -> Result<()> {
@@ -404,17 +398,18 @@ impl<'a> Before<'a> {
 
     /// The reboot, with all of them there.
     fn jump(self, guest: &Guest) -> Result<()> {
-        let mut costly = self.costly()?;
+        let mut costly = self.costly(COSTLY, programs::COSTLY)?;
         let (endless, given) = (Endless::new()?, forge::open()?);
         let callbacks = [endless.callbacks()?.to_vec(), vec![preserves(&given)?]].concat();
         let hold = Hold::on_each(callbacks.clone())?;
         let mut evil = self.evil(&endless)?;
         evil.has_tried_all()?;
-        Self::storms(&mut costly)?;
+        groups::storm_of(&mut costly, programs::COSTLY)?;
         let program = self.give(programs::HOLDS_FROZEN, &given)?;
         let mut shares = self.share_frozen()?;
         let left = ending::leave(self.groups)?;
-        let lines = self.groups.start(LINER, lines::LEAVES, &[])?;
+        let mut lines = self.groups.start(LINER, lines::LEAVES, &[])?;
+        lines.says(program::READY, 1, PATIENCE)?;
         self.timed
             .event("prepare", || self.device.prepare())
             .context("prepare")?;

@@ -33,7 +33,7 @@ use super::inherited::taken;
 use super::small::OfEachKind;
 use super::{ends, lines, shares};
 use crate::check::name;
-use crate::program::{PAUSE, READY, stay, wait_to_go};
+use crate::program::{PAUSE, READY, stay, wait_to_go, wait_to_go_as};
 
 pub(super) const HOLDS: &str = "holds";
 pub(super) const HOLDS_FROZEN: &str = "holds-frozen";
@@ -74,11 +74,11 @@ pub(super) fn main(part: &str) -> Option<Result<()>> {
         SHARES_FROZEN => shares::main(true),
         NUMBERS => numbers(),
         IS_FULL => is_full(),
-        COSTLY => costly(),
+        COSTLY => costly(COSTLY),
         BARE => without_privileges(bare),
         COSTLY_AFTER => costly_after(),
-        READS => reads(READERS),
-        READS_ALONE => reads(1),
+        READS => reads(READS, READERS),
+        READS_ALONE => reads(READS_ALONE, 1),
         IDLE => idle(),
         lines::LEFT => lines::main(),
         lines::LEAVES => lines::leave(),
@@ -186,6 +186,7 @@ fn is_full() -> Result<()> {
     let files = files.collect::<Result<Vec<_>, _>>()?;
     let small = (0..64).map(|_| OfEachKind::new());
     let small = small.collect::<Result<Vec<_>>>()?;
+    awaits(&needy, &[Errno::ENOTCONN]);
     println!("{READY}");
     wait_to_go();
     let pairs = (HALF..2 * HALF).flat_map(|file| (0..HALF).map(move |on| (file, on)));
@@ -195,10 +196,8 @@ fn is_full() -> Result<()> {
     });
     let full = needs.find_map(|declared| Some(declared.err()?.errno()));
     for _ in 0..TIMES {
-        match needy.retrieve_fd(Token(1)) {
-            Err(why) if why.errno() == Errno::ENOTCONN => {}
-            other => println!("{LET_THROUGH}what needs another's: {other:?}"),
-        }
+        // To find out what it needs may take memory.
+        awaits(&needy, &[Errno::ENOTCONN, Errno::ENOMEM]);
     }
     let small = small.iter().flat_map(OfEachKind::all);
     let all = files.iter().map(AsFd::as_fd).chain(small);
@@ -215,6 +214,14 @@ fn is_full() -> Result<()> {
     stay()
 }
 
+/// Its file needs another's that is not taken back.
+fn awaits(needy: &Session, errnos: &[Errno]) {
+    match needy.retrieve_fd(Token(1)) {
+        Err(why) if errnos.contains(&why.errno()) => {}
+        other => println!("{LET_THROUGH}what needs another's: {other:?}"),
+    }
+}
+
 /// The number of the administrator's does not make it one.
 fn bare() -> Result<()> {
     {
@@ -229,14 +236,14 @@ fn bare() -> Result<()> {
         let made = device.create_session(&name("vm"))?;
         ensure!(made.name()? == name("vm"), "it is not its own");
     }
-    costly()
+    costly(BARE)
 }
 
 /// It has two sets of files, and no file of one set needs one of the other. To declare that the
 /// first file of one set needs the last file of the other takes a search for a circle through both.
-fn costly() -> Result<()> {
+fn costly(part: &str) -> Result<()> {
     let (device, session) = prepare_costly()?;
-    wait_to_go();
+    wait_to_go_as(part);
     storm(THREADS, |thread| {
         call_costly(&device, &session, thread);
     })
@@ -261,10 +268,8 @@ fn call_costly(device: &Device, session: &Session, thread: u64) {
 /// Who has the lock is a thread for which there is no processor: others of the same user take all
 /// of them.
 fn idle() -> Result<()> {
-    let mut fds = taken()?;
-    let written = next(&mut fds, File::from)?;
     let (device, session) = prepare_costly()?;
-    wait_to_go();
+    wait_to_go_as(IDLE);
     std::thread::scope(|scope| {
         for _ in 0..SPINNERS {
             scope.spawn(|| {
@@ -274,17 +279,17 @@ fn idle() -> Result<()> {
             });
         }
         // A thread that never runs would not say that it has tried.
-        let turns = || drop(scheduling::set(scheduling::Policy::Idle));
+        let turns = || {
+            let _ = scheduling::set(scheduling::Policy::Idle);
+        };
         storm_as(SPINNERS, turns, |thread| {
-            // Memory that the administrator wants, too.
-            let _ = written.write_at(&[7; 4096], 4096 * (thread % 4));
             call_costly(&device, &session, thread);
         })
     })
 }
 
 /// Reads, as anybody may.
-fn reads(threads: usize) -> Result<()> {
+fn reads(part: &str, threads: usize) -> Result<()> {
     const FILES: [&str; 4] = ["state", "update_count", "user_sessions", "users_files"];
     let path = |file| format!("/sys/kernel/liveupdate/{file}");
     let open = |thread: usize| File::open(path(FILES[thread % FILES.len()]));
@@ -292,7 +297,7 @@ fn reads(threads: usize) -> Result<()> {
         .map(open)
         .collect::<std::io::Result<Vec<_>>>()?;
     println!("{READY}");
-    wait_to_go();
+    wait_to_go_as(part);
     storm(threads, |thread| {
         let file = usize::try_from(thread).ok().and_then(|at| files.get(at));
         let mut text = [0; 64];
@@ -339,7 +344,7 @@ fn costly_after() -> Result<()> {
         other => bail!("what needs another's: {other:?}"),
     })?;
     println!("{READY}: a search takes {costs:?}");
-    wait_to_go();
+    wait_to_go_as(COSTLY_AFTER);
     storm(THREADS, |thread| {
         let _ = session.retrieve_fd(Token(SET - 1 - thread % SET));
         let _ = session.list_files();

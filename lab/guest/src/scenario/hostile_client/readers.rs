@@ -2,16 +2,15 @@
 //! Programs of users of which many threads want the engine's lock, and for how long that keeps the
 //! administrator from it.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
 use luo_sys::{Device, scheduling};
 
-use super::cast::{COSTLY, PATIENCE, READER};
-use super::{Before, programs};
+use super::cast::{PATIENCE, READER};
+use super::{Before, groups, programs};
 use crate::port;
-use crate::program::{self, Program, READY};
+use crate::program::{Program, READY};
 
 /// Calls that are timed.
 const CALLS: usize = 200;
@@ -56,24 +55,29 @@ impl Took {
 
 impl Before<'_> {
     /// Has a program begin, and times calls beside it.
-    fn beside(&self, program: &mut Program, does: impl FnOnce() -> Result<()>) -> Result<Took> {
-        program.says(READY, 1, PATIENCE)?;
-        let done = Self::storms(program).and_then(|()| {
-            let took = Took::now(&self.device)?;
-            does()?;
-            ensure!(program.runs()?, "it has ended");
-            Ok(took)
-        });
-        fs::remove_file(program::GO)?;
+    fn beside(
+        &self,
+        program: &mut Program,
+        part: &str,
+        does: impl FnOnce() -> Result<()>,
+    ) -> Result<Took> {
+        groups::storm_of(program, part)?;
+        let took = Took::now(&self.device)?;
+        does()?;
+        ensure!(program.runs()?, "it has ended");
         program.kill()?;
-        done
+        Ok(took)
     }
 
     /// Threads of a user that has never had the device read what the kernel tells everybody.
     pub(super) fn readers(&self) -> Result<()> {
-        let start = |part| self.groups.start(READER, part, &[]);
-        let one = self.beside(&mut start(programs::READS_ALONE)?, || Ok(()))?;
-        let many = self.beside(&mut start(programs::READS)?, || self.rounds())?;
+        let beside = |part, does: &dyn Fn() -> Result<()>| {
+            let mut program = self.groups.start(READER, part, &[])?;
+            program.says(READY, 1, PATIENCE)?;
+            self.beside(&mut program, part, does)
+        };
+        let one = beside(programs::READS_ALONE, &|| Ok(()))?;
+        let many = beside(programs::READS, &|| self.rounds())?;
         port::progress(format!(
             "a call of the administrator's takes {:?}, {:?} at most, beside one thread that reads, \
              and {:?}, {:?} at most, beside many",
@@ -87,11 +91,9 @@ impl Before<'_> {
 
     /// Threads of a user want the lock that run only when others leave them time, and others of the
     /// same user have all processors. Who has the lock runs all the same, so nobody waits for longer.
-    pub(super) fn idle_threads(&self) -> Result<()> {
+    pub(super) fn idle_threads(&self, program: &mut Program) -> Result<()> {
         self.timed.tell("beside threads that run");
-        let passed = [std::os::fd::AsFd::as_fd(&self.written)];
-        let mut program = self.groups.start(COSTLY, programs::IDLE, &passed)?;
-        let took = self.beside(&mut program, || {
+        let took = self.beside(program, programs::IDLE, || {
             for _ in 0..IDLE_ROUNDS {
                 self.under_attack()?;
             }
