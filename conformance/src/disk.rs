@@ -116,11 +116,14 @@ impl Swap {
     /// If they do not go.
     pub(crate) fn put_out(&self, file: &File, memory: &MappedFile, pages: &[usize]) -> Result<()> {
         let before = cached::pages(file)?;
-        // Only what is mapped is looked at.
-        for page in pages {
-            memory.load(page * PAGE)?;
-        }
         let gone = until("being swapped out", || {
+            // Only what is mapped is looked at. A page that somebody else had in hand at that
+            // moment has stayed in memory, and is not mapped any more.
+            for page in pages {
+                if cached::is_present(file, (page * PAGE) as u64)? {
+                    memory.load(page * PAGE)?;
+                }
+            }
             // A page that another processor has just put into a file waits there to be put
             // in line for reclaim, and does not go out before. This has all of them put in.
             fs::write(DROP_CACHES, "1").context(DROP_CACHES)?;

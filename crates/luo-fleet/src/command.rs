@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::cli::{Cli, Command, DevArgs, PolicyCommand};
 use crate::config::Config;
+use crate::decide::decision::Halt;
 use crate::dev::show::{Show, show, until_fresh};
 use crate::identity::{Role, token};
 use crate::policy::parse::{MAX_TEXT, parse};
@@ -41,26 +42,30 @@ impl Cli {
             }
             Command::Policy(PolicyCommand::Set { file, reason }) => {
                 let text = text(file)?;
-                parse(&text).with_context(|| file.display().to_string())?;
+                let policy = parse(&text).with_context(|| file.display().to_string())?;
                 let keeper = self.keeper().await?;
                 keeper.set_policy(&text, reason, &myself()).await?;
-                Ok(())
+                line(&format!(
+                    "rollout {}: in force for all servers",
+                    policy.rollout
+                ))?;
+                line(&stands(&keeper))
             }
             Command::Policy(PolicyCommand::Show) => {
                 let keeper = self.keeper().await?;
                 let text = keeper.mirror.known().text.clone();
-                let text = text.context("there is no policy: luo-fleet policy set FILE")?;
+                let text = text.with_context(|| Halt::NoPolicy.to_string())?;
                 line(text.trim_end())
             }
             Command::Stop { reason } => {
                 let keeper = self.keeper().await?;
                 keeper.stop(Some(reason), reason, &myself()).await?;
-                Ok(())
+                line(&stands(&keeper))
             }
             Command::Go { reason } => {
                 let keeper = self.keeper().await?;
                 keeper.stop(None, reason, &myself()).await?;
-                Ok(())
+                line(&stands(&keeper))
             }
             Command::Status => {
                 let keeper = self.keeper().await?;
@@ -115,8 +120,8 @@ impl Cli {
     /// What acts on etcd itself: whoever has its credentials is an administrator.
     async fn keeper(&self) -> Result<std::sync::Arc<Keeper>> {
         let keeper = keeper(&self.config()?, Box::new(Timestamp::now))?;
-        let read = tokio::time::timeout(PATIENCE, until_fresh(&keeper)).await;
-        read.context("etcd does not answer")??;
+        let place = || format!("see [etcd] in {}", self.config.display());
+        until_fresh(&keeper, PATIENCE).await.with_context(place)?;
         Ok(keeper)
     }
 
@@ -148,6 +153,19 @@ async fn dev(args: &DevArgs) -> Result<()> {
         figures: args.figures,
     };
     show(&wanted, |text| line(&text)).await
+}
+
+/// Whether hosts may begin after what was done: a rollout may be halted by more than one thing.
+fn stands(keeper: &Keeper) -> String {
+    let fleet = view::fleet(&keeper.mirror.known(), keeper.now());
+    let halted = fleet
+        .conditions
+        .iter()
+        .find(|condition| condition.name == "Halted");
+    match halted {
+        Some(halted) if halted.is => format!("nobody begins: {}", halted.reason),
+        _ => "hosts may begin, as the policy says".to_owned(),
+    }
 }
 
 /// Who acts, for the log.

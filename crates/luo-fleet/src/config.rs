@@ -114,6 +114,14 @@ impl Config {
         if config.listen.is_empty() {
             bail!("listen: name an address, like \"[::]:7443\"");
         }
+        for address in &config.listen {
+            let port = address
+                .rsplit_once(':')
+                .filter(|(host, _)| !host.is_empty());
+            if port.is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+                bail!("listen: {address:?} is no address with a port, like \"[::]:7443\"");
+            }
+        }
         if !config.prefix.starts_with('/') {
             bail!("prefix: it begins with a slash, like \"/luo-fleet/\"");
         }
@@ -132,6 +140,13 @@ impl Config {
             bail!(
                 "[access]: name token_keys, or client_ca in [tls]; or write open = true, for a \
                  trial on one machine, and neither"
+            );
+        }
+        let has_names = !access.admins.is_empty() || !access.viewers.is_empty();
+        if has_names && !has_ca {
+            bail!(
+                "[access]: admins and viewers are names in certificates: name client_ca in [tls], \
+                 too, or make tokens in their place (luo-fleet token --admin NAME)"
             );
         }
         if !access.open && config.tls.is_none() {
@@ -164,13 +179,19 @@ impl Config {
             (None, None) => None,
             _ => bail!("[etcd]: certificate and key come together"),
         };
-        let tls = own
-            .ca
-            .as_deref()
-            .map(|ca| connector(ca, pair))
-            .transpose()?;
         let members = own.endpoints.iter().map(|text| Member::parse(text));
-        Etcd::new(members.collect::<Result<_>>()?, tls)
+        let members = members.collect::<Result<Vec<_>>>()?;
+        // What is not used is a mistake: it would be thought that etcd was asked by TLS.
+        let has_tls = members.iter().any(Member::is_tls);
+        let tls = match own.ca.as_deref() {
+            Some(_) if !has_tls => bail!("[etcd]: with a ca, endpoints begin with https://"),
+            None if has_tls => bail!("[etcd]: name ca, by which the members of https:// are known"),
+            None if pair.is_some() => {
+                bail!("[etcd]: certificate and key are for https:// and a ca")
+            }
+            ca => ca.map(|ca| connector(ca, pair)).transpose()?,
+        };
+        Etcd::new(members, tls)
     }
 }
 
@@ -194,5 +215,50 @@ mod tests {
         let whole = format!("{half}[tls]\ncertificate = \"/c\"\nkey = \"/d\"\n");
         Config::parse(&whole).unwrap();
         assert!(Config::parse("[access]\nopen = true\nopne = 1").is_err());
+    }
+
+    /// Each of these would do nothing, or something else than was meant.
+    #[test]
+    fn what_would_have_no_effect_is_refused() {
+        let good = |listen: &str, tls: &str, access: &str| {
+            format!(
+                "{listen}\n[tls]\ncertificate = \"/c\"\nkey = \"/d\"\n{tls}\n[access]\n\
+                 token_keys = [\"/k\"]\n{access}"
+            )
+        };
+        let ca = "client_ca = \"/e\"";
+        Config::parse(&good("", ca, "admins = [\"a\"]\nrevoked = [\"host:a.b\"]")).unwrap();
+        for (listen, tls, access, says) in [
+            ("", "", "admins = [\"mona\"]", "client_ca"),
+            ("", "", "viewers = [\"mona\"]", "client_ca"),
+            ("listen = [\"fleet-1\"]", ca, "", "[::]:7443"),
+            ("listen = [\":7443\"]", ca, "", "[::]:7443"),
+            ("listen = [\"[::]:74430\"]", ca, "", "[::]:7443"),
+        ] {
+            let why = Config::parse(&good(listen, tls, access)).unwrap_err();
+            assert!(
+                why.to_string().contains(says),
+                "{listen} {tls} {access}: {why}"
+            );
+        }
+        let etcd = |text: &str| {
+            let text = format!("[access]\nopen = true\n[etcd]\n{text}");
+            Config::parse(&text).unwrap().etcd()
+        };
+        assert!(etcd("endpoints = [\"http://[::1]:2379\", \"http://etcd-1\"]").is_ok());
+        for (text, says) in [
+            ("endpoints = [\"https://a:2379\"]", "name ca"),
+            ("ca = \"/x\"", "https://"),
+            ("certificate = \"/x\"\nkey = \"/y\"", "https://"),
+            ("certificate = \"/x\"", "together"),
+            ("endpoints = [\"a:2379\"]", "http://"),
+            ("endpoints = [\"http://a b:1\"]", "http://"),
+            ("endpoints = [\"http://:2379\"]", "http://"),
+            ("endpoints = [\"http://a:99999\"]", "http://"),
+            ("endpoints = [\"http://a/b:1\"]", "http://"),
+        ] {
+            let why = etcd(text).map(drop).unwrap_err();
+            assert!(why.to_string().contains(says), "{text}: {why}");
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! with the key can tell, and one that is lost is revoked by its name or by a new key.
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use luo_fleetlock::lock::check_id;
 use rustls::pki_types::CertificateDer;
@@ -84,6 +84,55 @@ impl Caller {
     #[must_use]
     pub fn name(&self) -> &str {
         self.names.first().map_or("somebody", String::as_str)
+    }
+}
+
+/// Whose a connection is.
+#[derive(Clone, Debug)]
+pub enum Certified {
+    /// Nobody has shown a certificate.
+    No,
+    /// Somebody who is known by it.
+    By(Caller),
+    /// It has no name, or is revoked.
+    Nobody,
+}
+
+/// The token in an `Authorization` header: `Bearer TOKEN`, or the password of a browser, whatever
+/// the name beside it.
+#[must_use]
+pub fn presented(header: &str) -> Option<String> {
+    let (scheme, rest) = header.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = STANDARD.decode(rest.trim()).ok()?;
+    let pair = String::from_utf8(pair).ok()?;
+    pair.split_once(':')
+        .map(|(_, password)| password.to_owned())
+}
+
+/// Whether each entry of `revoked` may be somebody's.
+///
+/// # Errors
+/// One would revoke nobody, and what to write.
+pub fn check_revoked(access: &Access) -> Result<(), String> {
+    let is_somebodys = |entry: &&String| {
+        let parts = entry.split_once(':');
+        parts.is_some_and(|(role, name)| {
+            Role::of(role).is_some() && check_id(name).is_ok() && name.trim() == name
+        })
+    };
+    let bad = access.revoked.iter().find(|entry| !is_somebodys(entry));
+    match bad {
+        None => Ok(()),
+        Some(entry) => Err(format!(
+            "[access] revoked: {entry:?} revokes nobody; write \"host:NAME\", \"admin:NAME\" or \
+             \"viewer:NAME\""
+        )),
     }
 }
 
@@ -211,5 +260,41 @@ mod tests {
             assert_eq!(known.by_token(bad), None, "{bad}");
         }
         assert_eq!(known.anybody(), None);
+    }
+
+    #[test]
+    fn what_revokes_nobody_is_refused() {
+        let check = |entry: &str| {
+            check_revoked(&Access {
+                revoked: vec!["host:a.b".to_owned(), entry.to_owned()],
+                ..Access::default()
+            })
+        };
+        check("viewer:mona").unwrap();
+        for bad in ["host-7", "hosts:host-7", "host:host-7 ", "host:", ""] {
+            assert!(check(bad).unwrap_err().contains("host:NAME"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_browser_presents_a_token_as_a_password() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        for header in [
+            "Bearer luo1.a.b.c",
+            "bearer luo1.a.b.c",
+            &basic("mona:luo1.a.b.c"),
+            &basic(":luo1.a.b.c"),
+        ] {
+            assert_eq!(presented(header).as_deref(), Some("luo1.a.b.c"), "{header}");
+        }
+        for header in [
+            "",
+            "luo1.a.b.c",
+            "Digest luo1.a.b.c",
+            "Basic !",
+            &basic("luo1.a.b.c"),
+        ] {
+            assert_eq!(presented(header), None, "{header}");
+        }
     }
 }

@@ -22,6 +22,7 @@
 //! | [`view`] | how the fleet stands, for those who look |
 //! | [`server`] | what is served over HTTP |
 //! | [`run`] | a server, from its configuration |
+//! | [`seldom`] | lines of the log that are not repeated |
 //! | [`dev`] | an etcd and hosts of its own, for trials, tests and figures |
 //! | [`cli`], [`command`] | the command line, and what the commands do |
 #![forbid(unsafe_code)]
@@ -35,6 +36,7 @@ pub mod etcd;
 pub mod identity;
 pub mod policy;
 pub mod run;
+pub mod seldom;
 pub mod server;
 pub mod state;
 pub mod view;

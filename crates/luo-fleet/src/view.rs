@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use luo_fleetlock::report::Asking;
 use luo_fleetlock::status::{Condition, Fleet, Group, Host, HostState};
 
 use crate::decide::decision::Decision;
@@ -86,7 +87,8 @@ fn host(known: &Known, policy: &Policy, id: &str, record: &Record, now: Timestam
         state,
         why,
         slot_since_ms: record.slot.as_ref().map(|slot| slot.since_ms),
-        done_ms: record.done_ms(&policy.rollout),
+        // One that has run the release since ever was never seen to get done.
+        done_ms: record.done_ms(&policy.goal()).filter(|at| *at > 0),
         release: record.running.clone(),
         blackout_us: report.and_then(|report| report.blackout_us),
     }
@@ -125,7 +127,7 @@ fn stands(
     if let Some(why) = &record.held {
         return (HostState::Held, Some(why.clone()));
     }
-    if record.done_ms(&policy.rollout).is_some() {
+    if record.done_ms(&policy.goal()).is_some() {
         return (HostState::Done, None);
     }
     let state = if is_present {
@@ -136,14 +138,18 @@ fn stands(
     let why = match policy.group(&record.group) {
         None => format!("the policy has no group {}", record.group),
         Some(group) => {
+            let asking = Asking {
+                running: record.running.clone(),
+                target: record.target.clone(),
+            };
             let question = Question {
                 id,
                 group,
                 record: Some(record),
-                asking: None,
+                asking: Some(&asking),
             };
             match decide(policy, &known.tally, &question, now) {
-                Decision::Permit => "it may begin, and has not asked".to_owned(),
+                Decision::Permit => "it may begin when it asks next".to_owned(),
                 other => other.to_string(),
             }
         }
@@ -154,7 +160,7 @@ fn stands(
 fn groups(known: &Known, policy: &Policy, now: Timestamp) -> Vec<Group> {
     let mut blackouts = BTreeMap::<&str, Vec<u64>>::new();
     for (record, _) in known.hosts.values() {
-        if record.done_ms(&policy.rollout).is_some()
+        if record.completed_ms(&policy.rollout).is_some()
             && let Some(report) = record.last.as_ref().and_then(|last| last.report.as_ref())
             && let Some(blackout) = report.blackout_us
         {

@@ -94,6 +94,13 @@ fn dev_shows_a_rollout_and_one_that_halts() {
     }
     is_gone(&folder, "one that halts");
 
+    // What is no policy is told at once.
+    let ended = dev(&folder, "--slots 20000").output().unwrap();
+    let why = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(1), "{why}");
+    assert!(why.contains("slots is 1 to 10000"), "{why}");
+    is_gone(&folder, "too many slots");
+
     // Figures are written in any case, and it ends when it is told to.
     let words = "--update 0.1 --hosts 30 --at-most 2 --figures";
     let ended = dev(&folder, words).output().unwrap();

@@ -80,7 +80,7 @@ fn alerts_ask_for_metrics_that_there_are_and_the_page_tells_of_all() {
     let metrics = Metrics::new();
     // A family is there once it has a member.
     metrics.decided("permit", 0.001);
-    let text = metrics.text(&crate::page::halted(20), true, 0);
+    let text = metrics.text(Some(&crate::page::halted(20)), 0);
     let help = text.lines().filter_map(|line| line.strip_prefix("# HELP "));
     let there: BTreeSet<_> = help
         .filter_map(|line| Some(line.split(' ').next()?.to_owned()))

@@ -7,6 +7,7 @@ mod dev;
 mod distribution;
 mod flood;
 mod many;
+mod outage;
 mod page;
 mod peers;
 mod protocol;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use luo_fleet::config::{Config, Tls};
 use luo_fleet::dev::cluster::Cluster;
-use luo_fleet::dev::show::until_fresh;
+use luo_fleet::dev::show::{BEGINS, until_fresh};
 use luo_fleet::identity::{Role, token};
 use luo_fleet::run::run;
 use luo_fleetlock::client::{Client, Error, Settings};
@@ -50,8 +50,57 @@ fn tried(folder: &Path, server: &str, by: &By, host: &str) -> [Result<(), Error>
     [
         client.pre_reboot(&who, None),
         client.status(None).map(drop),
-        client.by_hand("hold", "other", "a test"),
+        client.by_hand("hold", "other", "a test").map(drop),
     ]
+}
+
+/// A certificate and the key of another one are a mistake in words, and no panic.
+#[test]
+fn a_certificate_that_cannot_be_shown_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = Authority::new(folder.path(), "ca");
+    let (one, other) = (ca.sign("one"), ca.sign("other"));
+    let client = |certificate: &Path, key: &Path| {
+        Client::new(&Settings {
+            servers: vec!["https://localhost:1".to_owned()],
+            ca: Some(folder.path().join("ca.pem")),
+            certificate: Some((certificate.to_owned(), key.to_owned())),
+            ..Settings::default()
+        })
+    };
+    client(&one.0, &one.1).unwrap();
+    // So it is with what a server shows to etcd.
+    let path = |path: &Path| path.display().to_string();
+    let config = |key: &Path| {
+        let text = format!(
+            "[access]\nopen = true\n[etcd]\nendpoints = [\"https://a:1\"]\nca = {:?}\ncertificate = {:?}\n\
+             key = {:?}\n",
+            path(&folder.path().join("ca.pem")),
+            path(&one.0),
+            path(key)
+        );
+        Config::parse(&text).unwrap().etcd()
+    };
+    config(&one.1).map(drop).unwrap();
+    let why = config(&other.1).map(drop).unwrap_err();
+    assert!(why.to_string().contains("one.pem"), "{why:#}");
+    // Nor is a server accepted whose certificate nobody can look at.
+    let blind = Client::new(&Settings {
+        servers: vec!["https://localhost:1".to_owned()],
+        ..Settings::default()
+    });
+    assert!(blind.unwrap_err().to_string().contains("name ca"));
+    let empty = folder.path().join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    for (certificate, key, named) in [
+        (&one.0, &other.1, "one.pem"),
+        (&one.0, &empty, "empty.pem"),
+        (&empty, &one.1, "empty.pem"),
+    ] {
+        let why = client(certificate, key).unwrap_err();
+        assert!(matches!(&why, Error::Settings { .. }), "{why:?}");
+        assert!(why.to_string().contains(named), "{why}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -72,7 +121,7 @@ async fn each_speaks_for_itself_and_only_administrators_act() {
     };
     config.etcd.endpoints = cluster.endpoints();
     config.access.token_keys = vec![path.join("token.key")];
-    config.access.revoked = vec!["host:lost".to_owned()];
+    config.access.revoked = vec!["host:lost".to_owned(), "host:sold".to_owned()];
     config.access.admins = vec!["ops.example.org".to_owned()];
     config.tls = Some(Tls {
         certificate,
@@ -80,7 +129,7 @@ async fn each_speaks_for_itself_and_only_administrators_act() {
         client_ca: Some(path.join("ca.pem")),
     });
     let running = run(&config, Box::new(Timestamp::now)).await.unwrap();
-    until_fresh(&running.keeper).await.unwrap();
+    until_fresh(&running.keeper, BEGINS).await.unwrap();
     let policy = "version = 1\nrollout = \"r\"\nslots = 9\n[[group]]\nname = \"g\"\n";
     running
         .keeper
@@ -103,6 +152,8 @@ async fn each_speaks_for_itself_and_only_administrators_act() {
         (signed(ca.sign("b")), "b", [200, 403, 403]),
         (signed(ca.sign("b")), "other", [403, 403, 403]),
         (signed(ca.sign("ops.example.org")), "a", [403, 200, 200]),
+        // One that is revoked is told so.
+        (signed(ca.sign("sold")), "sold", [401, 401, 401]),
         (signed(foreign.sign("c")), "c", [0, 0, 0]),
     ];
     tokio::task::spawn_blocking(move || {

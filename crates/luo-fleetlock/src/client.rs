@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use ureq::Agent;
@@ -18,7 +20,7 @@ use crate::limits::{MAX_ANSWER, short};
 use crate::lock::{Body, ClientParams, HEADER, HEADER_VALUE, PRE_REBOOT, Refusal};
 use crate::lock::{REPORT, STEADY_STATE};
 use crate::report::{Asking, Report};
-use crate::status::{AUDIT, AuditLine, ByHand, FLEET, Fleet, STATUS};
+use crate::status::{AUDIT, AuditLine, ByHand, Done, FLEET, Fleet, STATUS};
 
 /// What a client needs to know.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +73,15 @@ impl Error {
         matches!(self, Self::Refused { .. })
     }
 
+    /// Whether another answer may come by itself: no server was reached, or none could say.
+    #[must_use]
+    pub const fn is_for_now(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Refused { status: 500.., .. }
+        )
+    }
+
     /// Whether the server does not know the call, as one that is not this project's.
     #[must_use]
     pub const fn is_unknown_call(&self) -> bool {
@@ -112,6 +123,12 @@ impl Client {
                 return Err(wrong(server, "a server begins with https:// or http://"));
             }
         }
+        let mut by_tls = settings.servers.iter();
+        let by_tls = by_tls.find(|server| server.starts_with("https://"));
+        if let (Some(server), None) = (by_tls, &settings.ca) {
+            let why = "name ca, too: the file with the certificates that the server's is signed by";
+            return Err(wrong(server, why));
+        }
         let mut tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
@@ -122,6 +139,7 @@ impl Client {
         tls = tls.root_certs(RootCerts::Specific(Arc::new(roots)));
         if let Some((certificate, key)) = &settings.certificate {
             let chain = certificates(certificate)?;
+            usable(certificate, key)?;
             let key = PrivateKey::from_pem(&read(key)?)
                 .map_err(|why| wrong(&key.display().to_string(), &why.to_string()))?;
             tls = tls.client_cert(Some(ClientCert::new_with_certs(&chain, key)));
@@ -200,19 +218,35 @@ impl Client {
         self.get(AUDIT)
     }
 
-    /// What an administrator does to a host: `hold`, `resume`, `release`.
+    /// What an administrator does to a host: `hold`, `resume`, `release`, `forget`. Says whether
+    /// that has changed anything.
     ///
     /// # Errors
     /// It is not done.
-    pub fn by_hand(&self, verb: &str, host: &str, reason: &str) -> Result<(), Error> {
+    pub fn by_hand(&self, verb: &str, host: &str, reason: &str) -> Result<bool, Error> {
         let body = ByHand {
             host: host.to_owned(),
             reason: reason.to_owned(),
         };
-        self.post(&format!("{FLEET}{verb}"), &body)
+        let mut response = self.send(&format!("{FLEET}{verb}"), &body)?;
+        let body = response.body_mut().with_config().limit(MAX_REFUSAL);
+        let told: Option<Done> = body
+            .read_to_vec()
+            .ok()
+            .and_then(|body| serde_json::from_slice(&body).ok());
+        // It is done in any case.
+        Ok(told.is_none_or(|told| told.changed))
     }
 
     fn post(&self, path: &str, body: &impl Serialize) -> Result<(), Error> {
+        self.send(path, body).map(drop)
+    }
+
+    fn send(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<ureq::http::Response<ureq::Body>, Error> {
         let body = serde_json::to_vec(body).map_err(|why| wrong("the body", &why.to_string()))?;
         self.each(|server| {
             let mut request = self
@@ -225,7 +259,6 @@ impl Client {
             }
             request.send(body.as_slice())
         })
-        .map(drop)
     }
 
     fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
@@ -304,6 +337,30 @@ fn refusal(mut response: ureq::http::Response<ureq::Body>) -> (bool, Error) {
         again,
     };
     (!status.is_server_error(), error)
+}
+
+/// Whether a certificate can be shown, and the key is its own. ureq takes it that they are looked at
+/// before, and panics where they are not good.
+fn usable(certificate: &Path, key: &Path) -> Result<(), Error> {
+    let bad = |path: &Path, why: String| wrong(&path.display().to_string(), &why);
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(certificate)?).collect();
+    let chain = chain.map_err(|why| bad(certificate, why.to_string()))?;
+    let own = PrivateKeyDer::from_pem_slice(&read(key)?);
+    let own = own.map_err(|why| bad(key, why.to_string()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|why| bad(certificate, why.to_string()))?
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_client_auth_cert(chain, own)
+        .map_err(|why| {
+            let key = key.display();
+            bad(
+                certificate,
+                format!("it cannot be shown to a server, with {key} as its key: {why}"),
+            )
+        })?;
+    Ok(())
 }
 
 fn wrong(place: &str, why: &str) -> Error {

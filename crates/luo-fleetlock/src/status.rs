@@ -22,6 +22,13 @@ pub struct ByHand {
     pub reason: String,
 }
 
+/// What came of that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Done {
+    /// Whether it has changed anything; only what has is in the log.
+    pub changed: bool,
+}
+
 /// A condition of the fleet.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Which pages of a file are in memory.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use crate::error::{Error, Result};
 
@@ -16,6 +16,7 @@ pub struct Pages {
 
 /// `struct cachestat_range` of `linux/mman.h`: length 0 means up to the end.
 #[repr(C)]
+#[derive(Default)]
 struct Range {
     offset: u64,
     length: u64,
@@ -40,11 +41,19 @@ const CACHESTAT: libc::c_long = 451;
 /// # Errors
 /// EOPNOTSUPP: a file of huge pages. EPERM: not the caller's file. ENOSYS.
 pub fn pages(file: impl AsFd) -> Result<Pages> {
-    let file = file.as_fd();
-    let range = Range {
-        offset: 0,
-        length: 0,
-    };
+    count(file.as_fd(), Range::default())
+}
+
+/// Whether the page that has a byte of a file is in memory.
+///
+/// # Errors
+/// As [`pages`].
+pub fn is_present(file: impl AsFd, offset: u64) -> Result<bool> {
+    let range = Range { offset, length: 1 };
+    count(file.as_fd(), range).map(|pages| pages.present != 0)
+}
+
+fn count(file: BorrowedFd<'_>, range: Range) -> Result<Pages> {
     let mut stat = Stat::default();
     // SAFETY: cachestat reads a range and writes a stat; both are of the layout that the
     // kernel's header gives them, live until the call returns, and the stat is borrowed by
@@ -84,5 +93,8 @@ mod tests {
             evicted: 0,
         };
         assert_eq!(pages(&file).unwrap(), expected);
+        let present = |number: u64| is_present(&file, number * page + page / 2).unwrap();
+        let there: Vec<_> = (0..9).filter(|&number| present(number)).collect();
+        assert_eq!(there, [0, 4, 5]);
     }
 }

@@ -37,7 +37,7 @@ pub fn is_in_step() -> bool {
 
 /// Fails if this thread holds the engine's lock: callbacks may sleep, and what
 /// the host lent may run any code when it goes.
-pub fn assert_unlocked(what: &str) {
+pub fn assert_unlocked(what: impl std::fmt::Display) {
     // A panic inside a step unwinds through here; one report is enough.
     if !std::thread::panicking() {
         assert!(!IN_STEP.get(), "{what} under the engine's lock");
@@ -104,7 +104,7 @@ impl Clone for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        assert_unlocked(&format!("a {:?} dropped", self.kind));
+        assert_unlocked(format_args!("a {:?} dropped", self.kind));
         self.ledger.0[self.kind as usize].fetch_sub(1, Ordering::SeqCst);
     }
 }

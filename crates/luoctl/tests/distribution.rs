@@ -449,7 +449,15 @@ fn the_examples_of_what_starts_an_update_start_one_that_is_a_command() {
     let (name, of_it) = matches.subcommand().unwrap();
     assert_eq!((name, of_it.get_flag("fleet")), ("update", true));
     // A jump is no end of the service by which it is killed, and a slot is waited for.
-    for setting in ["Type=oneshot", "TimeoutStartSec=infinity"] {
+    for setting in [
+        "Type=oneshot",
+        "TimeoutStartSec=infinity",
+        // What has failed, because no server answered say, is tried again: not at once, as a path that
+        // is still there would have it until systemd gives both up, and not tomorrow, as the timer
+        // would.
+        "Restart=on-failure",
+        "RestartSec=5min",
+    ] {
         assert!(service.lines().any(|line| line == setting), "{setting}");
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/examples");

@@ -134,6 +134,8 @@ impl Machine {
         let show = |name: &str| self.path(name).display().to_string();
         let mut command = Command::new("/proc/self/exe");
         command.args(["luo-qemu", "run", GUEST, "--memory", "256M"]);
+        // They are there in the next boot, wherever the files of a scene are.
+        command.arg("--disks-in-memory");
         let keeper = (self.files == Files::Kept).then_some(keeper::ARGUMENT);
         let needs: Vec<_> = keeper
             .into_iter()

@@ -31,6 +31,9 @@ pub struct About {
     pub folder: PathBuf,
     /// The administrator's arguments.
     pub arguments: Vec<String>,
+    /// Each boot puts disks in memory where they are.
+    #[serde(default)]
+    pub disks_in_memory: bool,
     /// This QEMU, kept.
     #[serde(default)]
     pub kept: Option<Kept>,
@@ -102,6 +105,7 @@ mod tests {
             memory: 1 << 28,
             folder: "/".into(),
             arguments: vec!["-nographic".into()],
+            disks_in_memory: true,
             kept: None,
             tsc_khz: Some(2_400_000),
         };

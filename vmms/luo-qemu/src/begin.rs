@@ -62,6 +62,8 @@ pub struct Wanted {
     pub arguments: Vec<String>,
     /// The machine type among them.
     pub machine: Option<String>,
+    /// Each boot puts disks in memory where they are.
+    pub disks_in_memory: bool,
 }
 
 /// A guest that is there, and what is to be preserved of it.
@@ -178,6 +180,7 @@ fn first(wanted: &Wanted, room: &Room, told: &Told<'_>, lock: File) -> Result<Ca
         memory: wanted.memory,
         folder,
         arguments: wanted.arguments.clone(),
+        disks_in_memory: wanted.disks_in_memory,
         kept: None,
         tsc_khz: None,
     };

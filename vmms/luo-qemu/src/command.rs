@@ -126,6 +126,7 @@ fn wanted(run: Run) -> Result<Wanted, Error> {
         program,
         arguments,
         machine: given.machine,
+        disks_in_memory: run.disks_in_memory,
     })
 }
 

@@ -9,6 +9,7 @@
 //! ]
 //! needs = ["storage"]              # as --needs; none
 //! state_size = "8M"                # as --state-size
+//! disks_in_memory = false          # as --disks-in-memory
 //! wait = 60                        # as --wait, in seconds
 //! ```
 
@@ -35,6 +36,8 @@ struct File {
     needs: Vec<String>,
     state_size: Option<String>,
     wait: Option<u64>,
+    #[serde(default)]
+    disks_in_memory: bool,
 }
 
 /// The file of a guest.
@@ -72,6 +75,7 @@ pub fn parse(name: &str, text: &str) -> Result<Run, String> {
     }
     let mut run = Run::new(name.to_owned(), size(&file.memory)?, file.command);
     run.needs = file.needs;
+    run.disks_in_memory = file.disks_in_memory;
     if let Some(text) = file.state_size {
         run.state_size = size(&text)?;
     }
@@ -96,9 +100,10 @@ mod tests {
         );
         assert_eq!(run.command, ["qemu", "-nographic"]);
         let all = "memory = \"256M\"\ncommand = [\"qemu\"]\nneeds = [\"a\", \"b\"]\n\
-                   state_size = \"16M\"\nwait = 5";
+                   state_size = \"16M\"\nwait = 5\ndisks_in_memory = true";
         let run = parse("web", all).unwrap();
         assert_eq!((run.state_size, run.wait), (16 << 20, 5));
+        assert!(run.disks_in_memory);
         assert_eq!(run.needs, ["a", "b"]);
     }
 

@@ -13,6 +13,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 
 use crate::about::About;
+use crate::disks::{self, Found};
 use crate::exit::{self, Error};
 use crate::launch;
 use crate::qmp::{self, Event, Qmp};
@@ -221,11 +222,13 @@ impl Guest {
         self.ask("quit").map(drop)
     }
 
-    /// Why the guest cannot go through an update as it stands, each with what to do about it.
+    /// Why the guest cannot go through an update as it stands, each with what to do about it; and
+    /// what may go wrong after it.
     ///
     /// # Errors
     /// [`qmp::Error`].
-    pub fn obstacles(&mut self, memory: u64) -> Result<Vec<String>, qmp::Error> {
+    pub fn look(&mut self, about: &About) -> Result<Found, qmp::Error> {
+        let memory = about.memory;
         let mut obstacles = Vec::new();
         let status = self.status(within(ANSWER))?;
         if !["running", "paused", "postmigrate", "suspended"].contains(&&*status) {
@@ -254,7 +257,19 @@ impl Guest {
             );
         }
         obstacles.extend(self.changed_devices()?);
-        Ok(obstacles)
+        let nodes = self.ask("query-named-block-nodes")?;
+        let disks = disks::look(&disks::Look {
+            nodes: &nodes,
+            folder: &about.folder,
+            process: self.process(),
+            arguments: &about.arguments,
+            in_memory: about.disks_in_memory,
+        });
+        obstacles.extend(disks.obstacles);
+        Ok(Found {
+            obstacles,
+            warnings: disks.warnings,
+        })
     }
 
     fn changed_devices(&mut self) -> Result<Vec<String>, qmp::Error> {

@@ -113,6 +113,7 @@ mod tests {
             memory: 1 << 28,
             folder: "/".into(),
             arguments: Vec::new(),
+            disks_in_memory: false,
             kept: None,
             tsc_khz: None,
         };

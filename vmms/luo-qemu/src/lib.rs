@@ -16,6 +16,7 @@
 //! | [`qmp`] | QEMU's control socket |
 //! | [`guest`] | a QEMU that runs: looked at, stopped, continued |
 //! | [`guest_agent`] | the time, told to an agent in the guest |
+//! | [`disks`] | whether the next boot has the guest's disks |
 //! | [`carry`] | its devices' state, out and in |
 //! | [`point`] | the steps, for the log and for tests |
 //! | [`state`] | that state as bytes in preserved memory |
@@ -51,6 +52,7 @@ pub mod begin;
 pub mod carry;
 pub mod command;
 pub mod config;
+pub mod disks;
 pub mod exit;
 pub mod gap;
 pub mod given;

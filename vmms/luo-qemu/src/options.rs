@@ -15,6 +15,9 @@ pub struct Run {
     /// Room for the state of the guest's devices.
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "8M")]
     pub(crate) state_size: u64,
+    /// Disks in memory (tmpfs) do not hinder an update: each boot puts them there as they were.
+    #[arg(long)]
+    pub(crate) disks_in_memory: bool,
     /// How long luod is waited for, in seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = Run::WAIT)]
     pub(crate) wait: u64,
@@ -34,6 +37,7 @@ impl Run {
             memory,
             needs: Vec::new(),
             state_size: Self::STATE_SIZE,
+            disks_in_memory: false,
             wait: Self::WAIT,
             command,
         }

@@ -12,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::about::About;
 use crate::begin::{self, Begun, is_lost};
 use crate::carry;
+use crate::disks::Found;
 use crate::exit::{self, Error};
 use crate::gap;
 use crate::guest::{ANSWER, Ended, Guest};
@@ -79,9 +80,11 @@ impl<'a> Service<'a> {
     /// # Errors
     /// [`Error`].
     pub fn run(mut self, signals: &UnixStream) -> Result<Ended, Error> {
-        for obstacle in self.obstacles() {
+        let found = self.look();
+        for obstacle in found.obstacles {
             (self.told.say)(&format!("an update would be refused: {obstacle}"));
         }
+        self.warn(&found.warnings);
         loop {
             if let Some(ended) = self.look_at_guest() {
                 self.leave(&ended);
@@ -99,13 +102,19 @@ impl<'a> Service<'a> {
         }
     }
 
-    fn obstacles(&mut self) -> Vec<String> {
-        let memory = self.about.memory;
-        match &mut self.guest {
-            Some(guest) => guest
-                .obstacles(memory)
-                .unwrap_or_else(|why| vec![format!("QEMU: {why}")]),
-            None => Vec::new(),
+    fn look(&mut self) -> Found {
+        let Some(guest) = &mut self.guest else {
+            return Found::default();
+        };
+        guest.look(&self.about).unwrap_or_else(|why| Found {
+            obstacles: vec![format!("QEMU: {why}")],
+            ..Found::default()
+        })
+    }
+
+    fn warn(&self, warnings: &[String]) {
+        for warning in warnings {
+            (self.told.say)(&format!("for an update: {warning}"));
         }
     }
 
@@ -233,9 +242,10 @@ impl<'a> Service<'a> {
 
     /// Preserves RAM and room for the state, while the guest runs.
     fn prepare(&mut self) -> Result<(), String> {
-        let obstacles = self.obstacles();
-        if !obstacles.is_empty() {
-            return Err(obstacles.join("; "));
+        let found = self.look();
+        self.warn(&found.warnings);
+        if !found.obstacles.is_empty() {
+            return Err(found.obstacles.join("; "));
         }
         // What an update that was called off has preserved is so still.
         if !self.is_preserved {

@@ -30,7 +30,7 @@ pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
 pub(super) const PROMTOOL: &str = "promtool";
 
 /// All of them.
-pub(super) const TESTS: [Test; 35] = [
+pub(super) const TESTS: [Test; 39] = [
     Test {
         name: "another_identity_gets_nothing",
         what: "root",
@@ -105,6 +105,22 @@ pub(super) const TESTS: [Test; 35] = [
     },
     Test {
         name: "fleetlock_is_served_as_its_text_has_it",
+        what: ETCD,
+    },
+    Test {
+        name: "a_browser_looks_with_a_token_as_its_password",
+        what: ETCD,
+    },
+    Test {
+        name: "another_release_is_another_rollout",
+        what: ETCD,
+    },
+    Test {
+        name: "who_runs_the_release_already_is_done",
+        what: ETCD,
+    },
+    Test {
+        name: "what_is_not_known_is_not_told",
         what: ETCD,
     },
     Test {

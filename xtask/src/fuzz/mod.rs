@@ -18,7 +18,7 @@ use luo_lab::lab::Lab;
 use crate::show;
 
 /// Seconds of a target among all tests.
-pub(crate) const SHORT: u32 = 10;
+pub(crate) const SHORT: u32 = 6;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -408,9 +408,13 @@ impl Turns for Control {
             killable,
             woken: false,
         };
-        // Nobody will end the wait of a run that is over.
-        let parked = self.park_in_call(run, host, me, place);
-        let mut run = parked.unwrap_or_else(|over| std::panic::resume_unwind(Box::new(over)));
+        // Nobody will end the wait of a run that is over: its caller is killed, which costs less
+        // than a panic, where it can be.
+        let mut run = match self.park_in_call(run, host, me, place) {
+            Ok(run) => run,
+            Err(_) if killable => return Err(Errno::EAGAIN),
+            Err(over) => std::panic::resume_unwind(Box::new(over)),
+        };
         if run.programs[me].how == How::Kill {
             return Err(Errno::EAGAIN);
         }

@@ -205,7 +205,9 @@ impl fmt::Display for Wait {
 impl fmt::Display for Halt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoPolicy => f.write_str("there is no policy: luo-fleet policy set FILE"),
+            Self::NoPolicy => {
+                f.write_str("there is no policy: luo-fleet policy set FILE --reason TEXT")
+            }
             Self::Stopped { reason } => write!(f, "stopped: {reason}"),
             Self::Budget {
                 group,

@@ -10,7 +10,7 @@ use luo_fleetlock::report::{Ending, Report};
 use proptest::prelude::*;
 
 use super::decision::Decision;
-use super::record::Record;
+use super::record::{Goal, Record};
 use super::rules::{Question, decide};
 use super::tally::Tally;
 use crate::policy::document::Policy;
@@ -34,6 +34,8 @@ enum Event {
     Release(usize),
     Hold(usize),
     Resume(usize),
+    /// It runs the rollout's release by another way, and tells so.
+    Boots(usize),
     Stop,
     Go,
     Later,
@@ -46,8 +48,13 @@ const STEP: SignedDuration = SignedDuration::from_mins(20);
 const BEGIN: i64 = 1_796_083_200;
 
 fn policy(text: &str) -> Policy {
-    let head = "version = 1\nrollout = \"r\"\noverdue = \"50m\"\nretry = \"5m\"\n";
+    let head =
+        "version = 1\nrollout = \"r\"\nrelease = \"7.3.4\"\noverdue = \"50m\"\nretry = \"5m\"\n";
     parse(&format!("{head}{text}")).unwrap()
+}
+
+fn goal() -> Goal {
+    Goal::new("r", Some("7.3.4"))
 }
 
 impl World {
@@ -85,6 +92,7 @@ impl World {
             Event::Release(number) => drop(self.host(number).release(now)),
             Event::Hold(number) => self.host(number).held = Some("looked at".to_owned()),
             Event::Resume(number) => self.host(number).held = None,
+            Event::Boots(number) => self.host(number).running = Some("7.3.4".to_owned()),
             Event::Stop => self.is_stopped = true,
             Event::Go => self.is_stopped = false,
             Event::Later => self.now += STEP,
@@ -105,7 +113,7 @@ impl World {
             record: Some(&record),
             asking: None,
         };
-        let tally = Tally::of("r", &self.hosts);
+        let tally = Tally::of(&goal(), &self.hosts);
         if decide(&policy, &tally, &question, self.now) == Decision::Permit {
             self.promised(&policy, &record);
             if record.slot.is_none() {
@@ -157,7 +165,7 @@ impl World {
                 record.group == before.name && counts && !failed(record)
             });
             assert!(
-                there.all(|record| record.done_ms("r").is_some()),
+                there.all(|record| record.done_ms(&goal()).is_some()),
                 "too early"
             );
         }
@@ -172,7 +180,7 @@ impl World {
         for _ in 0..400 {
             for number in 0..self.hosts.len() {
                 self.step(policy, Event::Done(number));
-                if self.host(number).done_ms("r").is_none() {
+                if self.host(number).done_ms(&goal()).is_none() {
                     self.step(policy, Event::Ask(number));
                 }
             }
@@ -180,7 +188,7 @@ impl World {
             if self
                 .hosts
                 .values()
-                .all(|record| record.done_ms("r").is_some())
+                .all(|record| record.done_ms(&goal()).is_some())
             {
                 return;
             }
@@ -241,6 +249,38 @@ fn histories_of_three_hosts_with_a_window_and_a_budget_keep_what_is_promised() {
     assert_eq!(states, 3_000);
 }
 
+/// A canary that failed and was released is power-cycled into the new kernel, and another one has
+/// run it since ever. Both are told that they are done, so nobody waits for them.
+#[test]
+fn who_runs_the_release_already_is_not_waited_for() {
+    let policy = policy(
+        "slots = 1\nbudget = 0\n[[group]]\nname = \"a\"\nsoak = \"30m\"\n[[group]]\nname = \"b\"\n\
+         stage = 2\n",
+    );
+    let mut world = World::new(&["a", "a", "b"]);
+    world.step(&policy, Event::Boots(0));
+    world.step(&policy, Event::Ask(1));
+    world.step(&policy, Event::Fail(1));
+    world.step(&policy, Event::Boots(1));
+    let may = |world: &World| {
+        let tally = Tally::of(&goal(), &world.hosts);
+        let question = Question {
+            id: "h2",
+            group: policy.group("b").unwrap(),
+            record: world.hosts.get("h2"),
+            asking: None,
+        };
+        decide(&policy, &tally, &question, world.now).kind()
+    };
+    // One that has failed is not done, whatever it runs.
+    assert_eq!(may(&world), "failure_budget");
+    world.step(&policy, Event::Release(1));
+    assert_eq!(may(&world), "soak");
+    world.step(&policy, Event::Later);
+    world.step(&policy, Event::Later);
+    assert_eq!(may(&world), "permit");
+}
+
 fn event() -> impl Strategy<Value = Event> {
     let host = 0_usize..12;
     prop_oneof![
@@ -250,7 +290,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => host.clone().prop_map(Event::Cancel),
         1 => host.clone().prop_map(Event::Release),
         1 => host.clone().prop_map(Event::Hold),
-        1 => host.prop_map(Event::Resume),
+        1 => host.clone().prop_map(Event::Resume),
+        1 => host.prop_map(Event::Boots),
         1 => Just(Event::Stop),
         2 => Just(Event::Go),
         2 => Just(Event::Later),
@@ -292,7 +333,7 @@ proptest! {
                              [[group]]\nname = \"b\"\n");
         let groups: Vec<_> = ["a", "b", "b"].into_iter().cycle().take(12).collect();
         let mut world = World::new(&groups);
-        let mut tally = Tally::of("r", &world.hosts);
+        let mut tally = Tally::of(&goal(), &world.hosts);
         for event in events {
             let before = world.hosts.clone();
             world.step(&policy, event);
@@ -300,7 +341,7 @@ proptest! {
                 tally.remove(id, &before[id]);
                 tally.add(id, record);
             }
-            prop_assert_eq!(&tally, &Tally::of("r", &world.hosts));
+            prop_assert_eq!(&tally, &Tally::of(&goal(), &world.hosts));
         }
     }
 }

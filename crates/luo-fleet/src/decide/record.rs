@@ -34,6 +34,29 @@ pub struct Record {
     /// The kernel's release that it ran when it asked last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub running: Option<String>,
+    /// The release that it would have started when it asked last; none since its last slot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+}
+
+/// What a rollout is to bring hosts to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Goal {
+    /// Its name.
+    pub rollout: String,
+    /// The kernel's release, if it names one.
+    pub release: Option<String>,
+}
+
+impl Goal {
+    /// A goal.
+    #[must_use]
+    pub fn new(rollout: &str, release: Option<&str>) -> Self {
+        Self {
+            rollout: rollout.to_owned(),
+            release: release.map(str::to_owned),
+        }
+    }
 }
 
 /// A slot that is taken.
@@ -107,6 +130,7 @@ impl Record {
         };
         let release = report.as_ref().and_then(|report| report.release.clone());
         self.running = release.or(self.running.take());
+        self.target = None;
         self.last = Some(Last {
             at_ms: now_ms,
             rollout: slot.rollout,
@@ -129,9 +153,23 @@ impl Record {
 
     /// When it completed a rollout, if it has: milliseconds since 1970.
     #[must_use]
-    pub fn done_ms(&self, rollout: &str) -> Option<i64> {
+    pub fn completed_ms(&self, rollout: &str) -> Option<i64> {
         let last = self.last.as_ref()?;
         let done = self.slot.is_none() && last.end == End::Done && last.rollout == rollout;
         done.then_some(last.at_ms)
+    }
+
+    /// Since when there is nothing left to do for a goal, if there is nothing: it has completed the
+    /// rollout, or runs the release by another way (a cold boot after a failure, somebody's hand).
+    /// That is since its last slot, or since ever: 0. Such a host is told that it is done, so whoever
+    /// waited for it to complete the rollout would wait for ever.
+    #[must_use]
+    pub fn done_ms(&self, goal: &Goal) -> Option<i64> {
+        if let Some(at) = self.completed_ms(&goal.rollout) {
+            return Some(at);
+        }
+        let runs_it = goal.release.is_some() && self.running == goal.release;
+        let is_done = self.slot.is_none() && runs_it;
+        is_done.then(|| self.last.as_ref().map_or(0, |last| last.at_ms))
     }
 }

@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use super::record::Record;
+use super::record::{Goal, Record};
 
 /// What is known of all hosts together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// The rollout that is counted.
-    rollout: String,
+    /// What is counted.
+    goal: Goal,
     /// All hosts.
     pub hosts: u64,
     /// By group.
@@ -28,11 +28,11 @@ pub struct Count {
     pub hosts: u64,
     /// Those that are held, are not done and have no slot.
     pub held: u64,
-    /// Those that have completed the rollout.
+    /// Those that have completed the rollout, or run its release already.
     pub done: u64,
     /// Slots that are taken.
     pub slots: u64,
-    /// When they completed it: how many at each moment.
+    /// Since when they are: how many at each moment.
     done_at: BTreeMap<i64, u64>,
 }
 
@@ -73,11 +73,11 @@ impl Tally {
     /// Counts hosts.
     #[must_use]
     pub fn of<'a>(
-        rollout: &str,
+        goal: &Goal,
         records: impl IntoIterator<Item = (&'a String, &'a Record)>,
     ) -> Self {
         let mut tally = Self {
-            rollout: rollout.to_owned(),
+            goal: goal.clone(),
             ..Self::default()
         };
         for (id, record) in records {
@@ -97,7 +97,7 @@ impl Tally {
         self.hosts = self.hosts.saturating_add(1);
         let count = self.groups.entry(record.group.clone()).or_default();
         count.hosts = count.hosts.saturating_add(1);
-        let done = record.done_ms(&self.rollout);
+        let done = record.done_ms(&self.goal);
         if let Some(at) = done {
             count.done = count.done.saturating_add(1);
             more(&mut count.done_at, at);
@@ -124,7 +124,7 @@ impl Tally {
         self.hosts = self.hosts.saturating_sub(1);
         if let Some(count) = self.groups.get_mut(&record.group) {
             count.hosts = count.hosts.saturating_sub(1);
-            if let Some(at) = record.done_ms(&self.rollout) {
+            if let Some(at) = record.done_ms(&self.goal) {
                 count.done = count.done.saturating_sub(1);
                 fewer(&mut count.done_at, at);
             } else if record.held.is_some() && record.slot.is_none() {

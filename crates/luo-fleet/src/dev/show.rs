@@ -15,12 +15,16 @@ use tokio::time::sleep;
 use super::cluster::Cluster;
 use super::hosts::{Fault, Host, World, host, locked};
 use crate::config::Config;
+use crate::policy::parse::parse;
 use crate::run::{Running, run};
 use crate::state::keeper::Keeper;
 use crate::view;
 
 /// How often it is looked how far it is.
 const OFTEN: Duration = Duration::from_millis(200);
+
+/// How long a server may take to read etcd.
+pub const BEGINS: Duration = Duration::from_secs(20);
 
 /// What is shown.
 #[derive(Clone, Debug)]
@@ -83,12 +87,12 @@ pub fn policy(slots: usize, overdue: Duration) -> String {
 /// Waits until a server knows how etcd stands.
 ///
 /// # Errors
-/// It does not, in time.
-pub async fn until_fresh(keeper: &Keeper) -> Result<()> {
+/// It does not, in time; the error says why etcd cannot be asked.
+pub async fn until_fresh(keeper: &Keeper, patience: Duration) -> Result<()> {
     let began = Instant::now();
     while !keeper.mirror.is_fresh() {
-        if began.elapsed() > Duration::from_secs(20) {
-            bail!("the server does not reach etcd");
+        if began.elapsed() > patience {
+            return Ok(keeper.fresh()?);
         }
         sleep(Duration::from_millis(20)).await;
     }
@@ -143,17 +147,6 @@ async fn rollout(
     mut tell: impl FnMut(String) -> Result<()>,
     is_over: &Cell<bool>,
 ) -> Result<()> {
-    let mut cluster = Cluster::start(1).await?;
-    let mut config = Config {
-        listen: vec![show.listen.clone()],
-        ..Config::default()
-    };
-    config.access.open = true;
-    config.etcd.endpoints = cluster.endpoints();
-    let Running { addresses, keeper } = run(&config, Box::new(Timestamp::now)).await?;
-    let address = addresses.first().context("no address")?;
-    let server = format!("http://{address}");
-    until_fresh(&keeper).await?;
     // One that is at it for five times as long as it should is lost. Where it is measured how long
     // answers take, they may take long.
     let overdue = match show.figures {
@@ -161,6 +154,19 @@ async fn rollout(
         false => show.update * 5 + Duration::from_secs(1),
     };
     let policy = policy(show.slots, overdue);
+    parse(&policy).context("the policy of the show")?;
+    let mut cluster = Cluster::start(1).await?;
+    let mut config = Config {
+        listen: vec![show.listen.clone()],
+        ..Config::default()
+    };
+    config.access.open = true;
+    config.etcd.endpoints = cluster.endpoints();
+    let running = run(&config, Box::new(Timestamp::now)).await;
+    let Running { addresses, keeper } = running.context("--listen ADDRESS:PORT names another")?;
+    let address = addresses.first().context("no address")?;
+    let server = format!("http://{address}");
+    until_fresh(&keeper, BEGINS).await?;
     keeper
         .set_policy(&policy, "luo-fleet dev", "luo-fleet dev")
         .await?;

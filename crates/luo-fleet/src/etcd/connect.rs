@@ -18,6 +18,9 @@ use tokio_rustls::TlsConnector;
 /// A connection.
 pub type Sender = SendRequest<Full<Bytes>>;
 
+/// How a member's address is written.
+const WRITTEN: &str = "an endpoint of etcd is written like http://127.0.0.1:2379";
+
 /// A member of etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -35,20 +38,33 @@ impl Member {
         let (is_tls, rest) = match text.split_once("://") {
             Some(("http", rest)) => (false, rest),
             Some(("https", rest)) => (true, rest),
-            _ => bail!("{text}: an endpoint of etcd is written like http://127.0.0.1:2379"),
+            _ => bail!("{text}: {WRITTEN}"),
         };
         let rest = rest.trim_end_matches('/');
-        let has_port = rest
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        Ok(Self {
-            authority: if has_port {
-                rest.to_owned()
-            } else {
-                format!("{rest}:2379")
-            },
-            is_tls,
-        })
+        // An address of IPv6 stands in brackets, for its colons.
+        let (host, port) = match rest.find(']') {
+            Some(end) => rest.split_at(end.saturating_add(1)),
+            None => rest.split_at(rest.find(':').unwrap_or(rest.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            None if port.is_empty() => Some(2_379),
+            None => None,
+            Some(port) => port.parse::<u16>().ok(),
+        };
+        let fits = |letter: char| letter.is_ascii_alphanumeric() || "-._[]:".contains(letter);
+        match port {
+            Some(port) if !host.is_empty() && host.chars().all(fits) => Ok(Self {
+                authority: format!("{host}:{port}"),
+                is_tls,
+            }),
+            _ => bail!("{text}: {WRITTEN}"),
+        }
+    }
+
+    /// Whether it is asked by TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.is_tls
     }
 
     fn host(&self) -> &str {
@@ -134,7 +150,9 @@ pub fn connector(ca: &Path, own: Option<(&Path, &Path)>) -> Result<TlsConnector>
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(ca)?);
     let config = match own {
-        Some((chain, own)) => config.with_client_auth_cert(certificates(chain)?, key(own)?)?,
+        Some((chain, own)) => config
+            .with_client_auth_cert(certificates(chain)?, key(own)?)
+            .with_context(|| format!("{}, with {} as its key", chain.display(), own.display()))?,
         None => config.with_no_client_auth(),
     };
     Ok(TlsConnector::from(Arc::new(config)))

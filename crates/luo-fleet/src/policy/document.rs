@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::share::Share;
 use super::window::{Freeze, Window};
+use crate::decide::record::Goal;
 
 /// What an administrator wants of a rollout.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +57,12 @@ pub struct Group {
 }
 
 impl Policy {
+    /// What it is to bring hosts to.
+    #[must_use]
+    pub fn goal(&self) -> Goal {
+        Goal::new(&self.rollout, self.release.as_deref())
+    }
+
     /// A group by its name.
     #[must_use]
     pub fn group(&self, name: &str) -> Option<&Group> {

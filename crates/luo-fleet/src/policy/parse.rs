@@ -58,6 +58,10 @@ pub enum BadPolicy {
 /// A value, or a way to say what is wrong about it.
 type Text = Spanned<String>;
 
+/// One that is a text, too, but that many write without its quotes: what is wrong is said in words
+/// of this document, and not of TOML.
+type Any = Spanned<toml::Value>;
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
@@ -67,9 +71,9 @@ struct Raw {
     stop: Option<Text>,
     slots: Spanned<i64>,
     groups_at_once: Option<Spanned<i64>>,
-    interval: Option<Text>,
-    overdue: Option<Text>,
-    retry: Option<Text>,
+    interval: Option<Any>,
+    overdue: Option<Any>,
+    retry: Option<Any>,
     budget: Option<Spanned<toml::Value>>,
     zone: Option<Text>,
     #[serde(default, rename = "group")]
@@ -87,17 +91,17 @@ struct RawGroup {
     stage: Option<Spanned<i64>>,
     slots: Option<Spanned<i64>>,
     complete: Option<Spanned<toml::Value>>,
-    soak: Option<Text>,
+    soak: Option<Any>,
     budget: Option<Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawWindow {
-    days: Option<Vec<Text>>,
-    dates: Option<Vec<Text>>,
-    from: Text,
-    until: Text,
+    days: Option<Vec<Any>>,
+    dates: Option<Vec<Any>>,
+    from: Any,
+    until: Any,
     #[serde(default)]
     groups: Vec<Text>,
 }
@@ -105,8 +109,8 @@ struct RawWindow {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFreeze {
-    from: Text,
-    until: Text,
+    from: Any,
+    until: Any,
     reason: Text,
 }
 
@@ -159,7 +163,7 @@ impl Reader<'_> {
                 .map(|value| self.number(value, "groups_at_once", 1, MAX_SLOTS))
                 .transpose()?,
             interval: self.time(raw.interval.as_ref(), SignedDuration::ZERO)?,
-            overdue: self.time(raw.overdue.as_ref(), SignedDuration::from_mins(30))?,
+            overdue: self.overdue(raw.overdue.as_ref())?,
             retry: self.time(raw.retry.as_ref(), SignedDuration::from_mins(15))?,
             budget: match &raw.budget {
                 Some(value) => self.share(value, "budget")?,
@@ -226,6 +230,12 @@ impl Reader<'_> {
                 return Err(self.wrong(window, why));
             }
             let own = window.get_ref();
+            let lists = [own.days.as_ref(), own.dates.as_ref()];
+            if lists.into_iter().flatten().any(Vec::is_empty) {
+                let why = "a window with days = [] or dates = [] never opens; leave it out for each \
+                           day, or write stop = \"why\" to have nobody begin";
+                return Err(self.wrong(window, why));
+            }
             let days = match (&own.days, &own.dates) {
                 (None, None) => Days::All,
                 (Some(days), None) => {
@@ -311,24 +321,36 @@ impl Reader<'_> {
         share.map_err(|why| self.wrong(value, format!("{key} is {why}")))
     }
 
-    fn time(&self, text: Option<&Text>, default: SignedDuration) -> Read<SignedDuration> {
+    fn time(&self, text: Option<&Any>, default: SignedDuration) -> Read<SignedDuration> {
         let Some(text) = text else {
             return Ok(default);
         };
-        let time = humantime::parse_duration(text.get_ref());
+        let time = text.get_ref().as_str().map(humantime::parse_duration);
         let time = time
-            .ok()
+            .and_then(Result::ok)
             .and_then(|time| SignedDuration::try_from(time).ok());
         match time {
             Some(time) if time <= LONGEST => Ok(time),
             _ => {
                 let why = format!(
                     "a time is written like \"90s\", \"15m\" or \"1h 30m\", and is a year at most; \
-                     not {:?}",
+                     not {}",
                     text.get_ref()
                 );
                 Err(self.wrong(text, why))
             }
+        }
+    }
+
+    fn overdue(&self, text: Option<&Any>) -> Read<SignedDuration> {
+        let time = self.time(text, SignedDuration::from_mins(30))?;
+        match text {
+            Some(text) if time.is_zero() => {
+                let why = "with overdue = \"0s\" each slot is a failure as soon as it is taken; \
+                           write more than the longest update, like \"30m\"";
+                Err(self.wrong(text, why))
+            }
+            _ => Ok(time),
         }
     }
 
@@ -342,7 +364,7 @@ impl Reader<'_> {
         })
     }
 
-    fn day(&self, text: &Text) -> Read<Weekday> {
+    fn day(&self, text: &Any) -> Read<Weekday> {
         let days = [
             ("mon", Weekday::Monday),
             ("tue", Weekday::Tuesday),
@@ -352,21 +374,32 @@ impl Reader<'_> {
             ("sat", Weekday::Saturday),
             ("sun", Weekday::Sunday),
         ];
-        let day = days.iter().find(|(name, _)| name == text.get_ref());
+        let day = days
+            .iter()
+            .find(|(name, _)| Some(*name) == text.get_ref().as_str());
         day.map(|(_, day)| *day).ok_or_else(|| {
             let why = "a day is \"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\" or \"sun\"";
             self.wrong(text, why)
         })
     }
 
-    fn date(&self, text: &Text) -> Read<Date> {
-        let date = text.get_ref().parse();
-        date.map_err(|_| self.wrong(text, "a date is written in quotes, like \"2026-12-24\""))
+    fn date(&self, text: &Any) -> Read<Date> {
+        let date = text.get_ref().as_str().and_then(|text| text.parse().ok());
+        date.ok_or_else(|| self.wrong(text, "a date is written in quotes, like \"2026-12-24\""))
     }
 
-    fn clock(&self, text: &Text) -> Read<Time> {
-        let wrong = || self.wrong(text, "a time of the day is written like \"22:00\"");
-        let (hour, minute) = text.get_ref().split_once(':').ok_or_else(wrong)?;
+    fn clock(&self, text: &Any) -> Read<Time> {
+        let wrong = || {
+            self.wrong(
+                text,
+                "a time of the day is written in quotes, like \"22:00\"",
+            )
+        };
+        let clock = text
+            .get_ref()
+            .as_str()
+            .and_then(|text| text.split_once(':'));
+        let (hour, minute) = clock.ok_or_else(wrong)?;
         let number = |digits: &str| digits.parse().map_err(|_| wrong());
         Time::new(number(hour)?, number(minute)?, 0, 0).map_err(|_| wrong())
     }

@@ -46,7 +46,7 @@ impl Share {
                 let percent = percent.trim().parse().map_err(|_| wrong())?;
                 match percent {
                     0..=100 => Ok(Self::Percent(percent)),
-                    _ => Err("a share is 0% to 100%".to_owned()),
+                    _ => Err("a share of 0% to 100%".to_owned()),
                 }
             }
             None => text.trim().parse().map(Self::Count).map_err(|_| wrong()),

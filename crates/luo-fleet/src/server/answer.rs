@@ -6,6 +6,7 @@ use hyper::body::Bytes;
 use hyper::{Response, StatusCode};
 use jiff::Timestamp;
 use luo_fleetlock::lock::Refusal;
+use luo_fleetlock::status::Done;
 use serde::Serialize;
 
 use crate::decide::decision::Decision;
@@ -58,6 +59,26 @@ pub fn document(of: &impl Serialize) -> Answer {
 #[must_use]
 pub fn done() -> Answer {
     with(StatusCode::OK, "application/json", "{}")
+}
+
+/// What was done by hand: whether it has changed anything.
+#[must_use]
+pub fn by_hand(changed: bool) -> Answer {
+    document(&Done { changed })
+}
+
+/// Somebody has to say who it is. A browser asks for a name and a password then, of which the
+/// token is the password.
+#[must_use]
+pub fn who_is_it(why: &str) -> Answer {
+    let mut answer = refuse(StatusCode::UNAUTHORIZED, "unauthorized", why);
+    let asks = "Basic realm=\"luo-fleet: any name, and a token as the password\"";
+    let headers = answer.headers_mut();
+    headers.insert(
+        "www-authenticate",
+        hyper::header::HeaderValue::from_static(asks),
+    );
+    answer
 }
 
 /// How a call is refused.

@@ -2,9 +2,10 @@
 //! Connections, TLS, limits.
 
 use std::convert::Infallible;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use hyper::Request;
@@ -23,7 +24,8 @@ use super::room::{Guest, Room};
 use super::route::Site;
 use crate::config::{Access, Tls};
 use crate::etcd::connect::{certificates, key, roots};
-use crate::identity::{Caller, Identities, KEY};
+use crate::identity::{Certified, Identities, KEY, check_revoked};
+use crate::seldom::Seldom;
 
 /// How long the beginning of a connection, or of a request, may take; and how long a connection
 /// may be idle.
@@ -33,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// go of without a word.
 const TURNED_AWAY: usize = 256;
 const ADIEU: Duration = Duration::from_secs(2);
+
+/// How often it is told that somebody's TLS, or certificate, is not accepted.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// Bytes of a request's head, and of what is read at once.
 const BUFFER: usize = 16 * 1024;
@@ -56,6 +61,7 @@ pub fn acceptor(tls: &Tls, access: &Access) -> Result<TlsAcceptor> {
         }
         None => config.with_no_client_auth(),
     };
+    tell_if_open(&tls.key);
     let config = config
         .with_single_cert(certificates(&tls.certificate)?, key(&tls.key)?)
         .with_context(|| tls.certificate.display().to_string())?;
@@ -67,6 +73,7 @@ pub fn acceptor(tls: &Tls, access: &Access) -> Result<TlsAcceptor> {
 /// # Errors
 /// The file cannot be read, or is too short.
 pub fn token_key(path: &Path) -> Result<Vec<u8>> {
+    tell_if_open(path);
     let key = std::fs::read(path).with_context(|| path.display().to_string())?;
     if key.len() < KEY {
         bail!(
@@ -77,11 +84,27 @@ pub fn token_key(path: &Path) -> Result<Vec<u8>> {
     Ok(key)
 }
 
+/// Whoever can read a key is an administrator, or passes for the server.
+fn tell_if_open(path: &Path) {
+    if is_open(path) {
+        tracing::warn!(
+            "{}: every user of this machine can read this key: chgrp luo-fleet {0}; chmod 640 {0}",
+            path.display()
+        );
+    }
+}
+
+fn is_open(path: &Path) -> bool {
+    let mode = std::fs::metadata(path).map(|known| known.permissions().mode());
+    mode.is_ok_and(|mode| mode & 0o007 != 0)
+}
+
 /// What tells who speaks.
 ///
 /// # Errors
 /// A key cannot be read.
 pub fn identities(access: &Access) -> Result<Identities> {
+    check_revoked(access).map_err(anyhow::Error::msg)?;
     let keys = access.token_keys.iter().map(|path| token_key(path));
     Ok(Identities::new(
         access.clone(),
@@ -97,9 +120,10 @@ pub async fn serve(
     room: Arc<Room>,
 ) {
     let turned_away = Arc::new(Semaphore::new(TURNED_AWAY));
+    let told = Arc::new(Seldom::new(TOLD));
     loop {
-        let tcp = match listener.accept().await {
-            Ok((tcp, _)) => tcp,
+        let (tcp, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(why) => {
                 // No descriptors are left, say.
                 tracing::warn!("a connection was not accepted: {why}");
@@ -119,14 +143,23 @@ pub async fn serve(
             continue;
         };
         let by = By::Site(Arc::clone(&site), Arc::clone(&guest));
+        let told = Arc::clone(&told);
         tokio::spawn(async move {
             let ended = tokio::select! {
                 biased;
                 ended = connection(tcp, tls, by) => ended,
                 () = guest.has_to_leave() => Ok(()),
             };
-            if let Err(why) = ended {
-                tracing::debug!("a connection has ended: {why:#}");
+            match ended {
+                Err(why) if why.is::<NoTls>() => {
+                    if let Some(left_out) = told.may(Instant::now()) {
+                        tracing::warn!(
+                            "{peer}: {why:#} ({left_out} more since the last such line)"
+                        );
+                    }
+                }
+                Err(why) => tracing::debug!("a connection has ended: {why:#}"),
+                Ok(()) => {}
             }
         });
     }
@@ -142,7 +175,7 @@ enum By {
 }
 
 impl By {
-    async fn answer(self, mut request: Request<Incoming>, certified: Option<Caller>) -> Answer {
+    async fn answer(self, mut request: Request<Incoming>, certified: Certified) -> Answer {
         let Self::Site(site, guest) = self else {
             return full();
         };
@@ -157,26 +190,37 @@ impl By {
     }
 }
 
+/// TLS that did not come about.
+#[derive(Debug, thiserror::Error)]
+#[error("no TLS with it, so it is not served: {0}")]
+struct NoTls(std::io::Error);
+
 async fn connection(tcp: TcpStream, tls: Option<TlsAcceptor>, by: By) -> Result<()> {
     tcp.set_nodelay(true)?;
     let Some(tls) = tls else {
-        return requests(TokioIo::new(tcp), None, by).await;
+        return requests(TokioIo::new(tcp), Certified::No, by).await;
     };
-    let stream = timeout(PATIENCE, tls.accept(tcp)).await??;
+    let stream = timeout(PATIENCE, tls.accept(tcp)).await?;
+    let stream = stream.map_err(|why| match why.kind() {
+        // What somebody has sent is no TLS, or one of the two does not accept the other.
+        std::io::ErrorKind::InvalidData => anyhow::Error::new(NoTls(why)),
+        _ => why.into(),
+    })?;
     let By::Site(site, guest) = &by else {
-        return requests(TokioIo::new(stream), None, by).await;
+        return requests(TokioIo::new(stream), Certified::No, by).await;
     };
     guest.has_come_further();
     let chain = stream.get_ref().1.peer_certificates();
     let own = chain.and_then(|chain| chain.first());
-    let certified = own.and_then(|own| site.identities.by_certificate(own));
-    if own.is_some() && certified.is_none() {
-        bail!("a certificate without a name for DNS, or one that is revoked");
-    }
+    let certified = match own.map(|own| site.identities.by_certificate(own)) {
+        None => Certified::No,
+        Some(Some(caller)) => Certified::By(caller),
+        Some(None) => Certified::Nobody,
+    };
     requests(TokioIo::new(stream), certified, by).await
 }
 
-async fn requests<T>(io: T, certified: Option<Caller>, by: By) -> Result<()>
+async fn requests<T>(io: T, certified: Certified, by: By) -> Result<()>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
@@ -193,4 +237,22 @@ where
         .serve_connection(io, service)
         .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{Permissions, set_permissions, write};
+
+    use super::*;
+
+    #[test]
+    fn a_key_that_everybody_can_read_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token.key");
+        write(&path, [7; KEY]).unwrap();
+        for (mode, open) in [(0o600, false), (0o640, false), (0o644, true), (0o602, true)] {
+            set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(is_open(&path), open, "{mode:o}");
+        }
+    }
 }

@@ -62,12 +62,16 @@ impl Metrics {
         self.took.observe(seconds);
     }
 
-    /// All of them, with how the fleet stands.
+    /// All of them, with how the fleet stands. Where that is not known, nothing is said of it.
     #[must_use]
-    pub fn text(&self, fleet: &Fleet, is_fresh: bool, clock_lag_ms: i64) -> String {
+    pub fn text(&self, fleet: Option<&Fleet>, clock_lag_ms: i64) -> String {
         let mut text = String::new();
+        let is_fresh = fleet.is_some();
         let now = Registry::with_prefix("luo_fleet");
-        let mut now = standing(now, fleet);
+        let mut now = match fleet {
+            Some(fleet) => standing(now, fleet),
+            None => now,
+        };
         gauge(
             &mut now,
             "up",

@@ -11,6 +11,7 @@ use luo_fleetlock::status::{Fleet, Host, HostState};
 use sha2::{Digest, Sha256};
 
 use super::metrics::word;
+use crate::state::change::Undone;
 
 /// What a browser may do with it: draw, by this very style.
 #[must_use]
@@ -73,15 +74,36 @@ pub fn page(fleet: &Fleet) -> String {
     html
 }
 
-fn write(html: &mut String, fleet: &Fleet) -> core::fmt::Result {
-    let rollout = fleet.rollout.as_deref().unwrap_or("no rollout");
-    let title = safe(rollout);
+/// The page where how the fleet stands is not known, and why. It is tried again by itself.
+#[must_use]
+pub fn unknown(why: &Undone) -> String {
+    let mut html = String::new();
+    // Writing to a text does not fail.
+    let _ = head(&mut html, "unknown", "How the fleet stands is not known");
+    let _ = write!(
+        html,
+        "<p class=\"halted\">{}. Nobody begins meanwhile; whoever is at it goes on, and keeps its \
+         slot until etcd is back. Nothing is lost.</p></body></html>",
+        safe(&why.to_string())
+    );
+    html
+}
+
+fn head(html: &mut String, title: &str, heading: &str) -> core::fmt::Result {
     write!(
         html,
         "<!doctype html><html lang=en><head><meta charset=utf-8><title>{title}</title>\
          <meta http-equiv=refresh content=10><meta name=viewport content=\"width=device-width\">\
-         <style>{STYLE}</style></head><body><h1>Rollout {title}</h1>"
-    )?;
+         <style>{STYLE}</style></head><body><h1>{heading}</h1>"
+    )
+}
+
+fn write(html: &mut String, fleet: &Fleet) -> core::fmt::Result {
+    let (title, heading) = match fleet.rollout.as_deref().map(safe) {
+        Some(rollout) => (rollout.clone(), format!("Rollout {rollout}")),
+        None => ("no rollout".to_owned(), "No rollout".to_owned()),
+    };
+    head(html, &title, &heading)?;
     for condition in &fleet.conditions {
         let class = match (condition.name.as_str(), condition.is) {
             ("Halted", true) => "halted",
@@ -92,6 +114,11 @@ fn write(html: &mut String, fleet: &Fleet) -> core::fmt::Result {
             continue;
         }
         let words = safe(&condition.reason);
+        // What is not so is told in numbers alone: its name would read as if it were.
+        if !condition.is {
+            write!(html, "<p>{words}</p>")?;
+            continue;
+        }
         write!(
             html,
             "<p class=\"{class}\"><b>{}</b>: {words}</p>",
@@ -177,8 +204,12 @@ fn picture(html: &mut String, fleet: &Fleet) -> core::fmt::Result {
         .iter()
         .filter_map(|host| Some((host.done_ms.or(host.slot_since_ms)?, host)))
         .collect();
-    drawn.sort_by_key(|(at, host)| (*at, &host.id));
+    // Where there are too many, those that are at it or failed are drawn, and who was done last.
+    let is_done = |host: &Host| host.slot_since_ms.is_none();
+    drawn.sort_by_key(|(at, host)| (is_done(host), core::cmp::Reverse(*at)));
+    let left_out = drawn.len().saturating_sub(DRAWN);
     drawn.truncate(DRAWN);
+    drawn.sort_by_key(|(at, host)| (*at, &host.id));
     let Some((first, _)) = drawn.first() else {
         return Ok(());
     };
@@ -212,12 +243,78 @@ fn picture(html: &mut String, fleet: &Fleet) -> core::fmt::Result {
         )?;
     }
     html.push_str("</svg>");
-    Ok(())
+    match left_out {
+        0 => Ok(()),
+        more => write!(
+            html,
+            "<p>{more} more were done before, and are not drawn</p>"
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn host(number: i64, state: HostState) -> Host {
+        Host {
+            id: format!("host-{number:04}"),
+            group: "g".to_owned(),
+            state,
+            why: None,
+            slot_since_ms: (state == HostState::Failed).then_some(number),
+            done_ms: (state == HostState::Done).then_some(number),
+            release: None,
+            blackout_us: None,
+        }
+    }
+
+    fn fleet(conditions: &[(&str, bool, &str)], hosts: Vec<Host>) -> Fleet {
+        let condition =
+            |(name, is, reason): &(&str, bool, &str)| luo_fleetlock::status::Condition {
+                name: (*name).to_owned(),
+                is: *is,
+                reason: (*reason).to_owned(),
+            };
+        Fleet {
+            version: 1,
+            revision: 1,
+            now_ms: 10_000,
+            rollout: Some("r".to_owned()),
+            target: None,
+            conditions: conditions.iter().map(condition).collect(),
+            groups: Vec::new(),
+            hosts,
+        }
+    }
+
+    #[test]
+    fn what_is_not_so_is_not_named() {
+        let html = page(&fleet(
+            &[
+                ("Complete", false, "2 of 3 hosts are done"),
+                ("Progressing", true, "1 of 2"),
+            ],
+            Vec::new(),
+        ));
+        assert!(html.contains("2 of 3 hosts are done"), "{html}");
+        assert!(
+            !html.contains("<b>Complete</b>") && html.contains("<b>Progressing</b>"),
+            "{html}"
+        );
+    }
+
+    #[test]
+    fn of_too_many_hosts_those_are_drawn_that_failed_and_the_rest_is_counted() {
+        let mut hosts: Vec<_> = (1..=500).map(|at| host(at, HostState::Done)).collect();
+        hosts.push(host(600, HostState::Failed));
+        let html = page(&fleet(&[], hosts));
+        let bars = html.matches("<rect").count();
+        assert_eq!(bars, DRAWN);
+        assert!(html.contains("<title>host-0600 failed"), "{html}");
+        assert!(html.contains("<title>host-0500 ") && !html.contains("<title>host-0001 "));
+        assert!(html.contains("101 more were done before"), "{html}");
+    }
 
     #[test]
     fn what_hosts_say_is_text_and_nothing_else() {

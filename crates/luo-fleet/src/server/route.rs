@@ -10,15 +10,15 @@ use hyper::{Method, Request, StatusCode};
 use luo_fleetlock::limits::MAX_BODY;
 use luo_fleetlock::lock::{Body, HEADER, HEADER_VALUE, PRE_REBOOT, REPORT, STEADY_STATE};
 use luo_fleetlock::report::Ending;
-use luo_fleetlock::status::{AUDIT, ByHand, FLEET, STATUS};
+use luo_fleetlock::status::{AUDIT, ByHand, FLEET, Fleet, STATUS};
 use serde::de::DeserializeOwned;
 use tokio::time::{sleep, timeout};
 
-use super::answer::{Answer, decided, document, done, refuse, undone, with};
+use super::answer::{Answer, by_hand, decided, document, done, refuse, undone, who_is_it, with};
 use super::metrics::{Metrics, behind};
-use super::page::{content_policy, page};
+use super::page::{content_policy, page, unknown};
 use super::room::Guest;
-use crate::identity::{Caller, Identities};
+use crate::identity::{Caller, Certified, Identities, presented};
 use crate::state::audit;
 use crate::state::change::Undone;
 use crate::state::keeper::{Hand, Keeper};
@@ -53,7 +53,7 @@ fn refused(status: StatusCode, kind: &'static str, value: impl Into<String>) -> 
 
 impl Site {
     /// Serves a request. `certified` is whose certificate the connection has.
-    pub async fn serve(&self, request: Request<Incoming>, certified: Option<Caller>) -> Answer {
+    pub async fn serve(&self, request: Request<Incoming>, certified: Certified) -> Answer {
         let served = self.answer(request, certified).await;
         served.unwrap_or_else(|refused| *refused)
     }
@@ -61,7 +61,7 @@ impl Site {
     async fn answer(
         &self,
         request: Request<Incoming>,
-        certified: Option<Caller>,
+        certified: Certified,
     ) -> Result<Answer, Refused> {
         let path = request.uri().path().to_owned();
         if path == "/healthz" {
@@ -94,29 +94,25 @@ impl Site {
         }
     }
 
-    fn caller(
-        &self,
-        request: &Request<Incoming>,
-        certified: Option<Caller>,
-    ) -> Result<Caller, Refused> {
+    fn caller(&self, request: &Request<Incoming>, certified: Certified) -> Result<Caller, Refused> {
         let header = request.headers().get("authorization");
         if let Some(header) = header {
-            let token = header
-                .to_str()
-                .ok()
-                .and_then(|text| text.strip_prefix("Bearer "));
+            let token = header.to_str().ok().and_then(presented);
             let caller = token.and_then(|token| self.identities.by_token(token.trim()));
-            return caller.ok_or_else(|| {
-                let why = "this token is not accepted (any more)";
-                refused(StatusCode::UNAUTHORIZED, "unauthorized", why)
-            });
+            let why = "this token is not accepted (any more)";
+            return caller.ok_or_else(|| Box::new(who_is_it(why)));
         }
-        certified
-            .or_else(|| self.identities.anybody())
-            .ok_or_else(|| {
-                let why = "a client certificate or a token is wanted";
-                refused(StatusCode::UNAUTHORIZED, "unauthorized", why)
-            })
+        match certified {
+            Certified::By(caller) => Ok(caller),
+            Certified::Nobody => {
+                let why = "this certificate has no name for DNS, or it is revoked";
+                Err(Box::new(who_is_it(why)))
+            }
+            Certified::No => self
+                .identities
+                .anybody()
+                .ok_or_else(|| Box::new(who_is_it("a client certificate or a token is wanted"))),
+        }
     }
 
     async fn lock(
@@ -186,18 +182,25 @@ impl Site {
         };
         let ByHand { host, reason } = read(request).await?;
         let by = caller.name();
-        let done_by = self.keeper.by_hand(&hand, &host, &reason, by).await;
-        done_by.map_err(|why| Box::new(undone(&why)))?;
-        Ok(done())
+        let changed = self.keeper.by_hand(&hand, &host, &reason, by).await;
+        let changed = changed.map_err(|why| Box::new(undone(&why)))?;
+        Ok(by_hand(changed))
     }
 
     async fn look(&self, path: &str, query: Option<&str>) -> Result<Answer, Refused> {
         let mirror = &self.keeper.mirror;
-        let fleet = || view::fleet(&mirror.known(), self.keeper.now());
+        // What is too old is not told: it would look as if it were so.
+        let fleet = || -> Result<Fleet, Undone> {
+            self.keeper.fresh()?;
+            Ok(view::fleet(&mirror.known(), self.keeper.now()))
+        };
         match path {
             "/" => {
-                let html = page(&fleet());
-                let mut answer = with(StatusCode::OK, "text/html; charset=utf-8", html);
+                let (status, html) = match fleet() {
+                    Ok(fleet) => (StatusCode::OK, page(&fleet)),
+                    Err(why) => (StatusCode::SERVICE_UNAVAILABLE, unknown(&why)),
+                };
+                let mut answer = with(status, "text/html; charset=utf-8", html);
                 if let Ok(policy) = content_policy().parse() {
                     let headers = answer.headers_mut();
                     headers.insert("content-security-policy", policy);
@@ -206,7 +209,7 @@ impl Site {
             }
             "/metrics" => {
                 let lag = behind(self.keeper.now(), mirror.known().ledger.at_ms);
-                let text = self.metrics.text(&fleet(), mirror.is_fresh(), lag);
+                let text = self.metrics.text(fleet().ok().as_ref(), lag);
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 Ok(with(StatusCode::OK, kind, text))
             }
@@ -220,7 +223,10 @@ impl Site {
                     // Many changes that come together are told together.
                     sleep(TOGETHER).await;
                 }
-                Ok(document(&fleet()))
+                match fleet() {
+                    Ok(fleet) => Ok(document(&fleet)),
+                    Err(why) => Err(Box::new(undone(&why))),
+                }
             }
             AUDIT => {
                 let lines = audit::last(self.keeper.etcd(), self.keeper.keys()).await;

@@ -119,8 +119,9 @@ impl Changer {
         if self.mirror.is_fresh() {
             return Ok(());
         }
-        let why = anyhow::anyhow!("what is known of the fleet is too old");
-        Err(Undone::Unavailable(why))
+        let why = self.mirror.trouble();
+        let why = why.unwrap_or_else(|| "what is known of the fleet is too old".to_owned());
+        Err(Undone::Unavailable(anyhow::anyhow!(why)))
     }
 
     /// A change that is about no host.

@@ -20,6 +20,7 @@ use crate::decide::decision::Decision;
 use crate::decide::rules::{Question, decide};
 use crate::etcd::client::Etcd;
 use crate::etcd::wire::{delete, put};
+use crate::policy::parse::parse;
 
 /// A slot that is asked for again after so long is dated anew.
 const DATED_MS: i64 = 60_000;
@@ -35,6 +36,18 @@ pub enum Hand {
     Release,
     /// It is gone for good.
     Forget,
+}
+
+/// Why something is done by hand, as far as it is kept.
+///
+/// # Errors
+/// It is not said.
+fn said(reason: &str) -> Result<String, Undone> {
+    let reason = short(reason);
+    match reason.trim().is_empty() {
+        true => Err(Undone::Senseless("say why: a reason is wanted".to_owned())),
+        false => Ok(reason),
+    }
 }
 
 /// Does what is to be done.
@@ -105,6 +118,14 @@ impl Keeper {
     #[must_use]
     pub const fn keys(&self) -> &Keys {
         &self.changer.keys
+    }
+
+    /// Whether how the fleet stands is known.
+    ///
+    /// # Errors
+    /// It is not: etcd cannot be asked.
+    pub fn fresh(&self) -> Result<(), Undone> {
+        self.changer.fresh()
     }
 
     fn decided(
@@ -270,16 +291,16 @@ impl Keeper {
         by: &str,
     ) -> Result<bool, Undone> {
         self.changer.fresh()?;
-        let reason = short(reason);
-        if reason.trim().is_empty() {
-            return Err(Undone::Senseless("say why: a reason is wanted".to_owned()));
-        }
+        let reason = said(reason)?;
         let change = |known: &Known, now: Timestamp| {
             let Some(mut record) = known.record(host).cloned() else {
                 return Err(Undone::NoSuchHost(host.to_owned()));
             };
             let (is_new, what) = match hand {
-                Hand::Hold => (record.held.replace(reason.clone()).is_none(), "hold"),
+                Hand::Hold => {
+                    let before = record.held.replace(reason.clone());
+                    (before.as_ref() != Some(&reason), "hold")
+                }
                 Hand::Resume => (record.held.take().is_some(), "resume"),
                 Hand::Release => (record.release(stamp(known, now)), "release"),
                 Hand::Forget if record.slot.is_some() => {
@@ -303,6 +324,7 @@ impl Keeper {
     /// # Errors
     /// It is not done.
     pub async fn stop(&self, reason: Option<&str>, why: &str, by: &str) -> Result<(), Undone> {
+        said(why)?;
         let key = self.changer.keys.name(Key::Stop);
         let operation = match reason {
             Some(reason) => {
@@ -318,11 +340,23 @@ impl Keeper {
         self.changer.document(operation, what, why, by).await
     }
 
-    /// The policy is another one from now on. Whoever calls this has validated it.
+    /// The policy is another one from now on.
     ///
     /// # Errors
-    /// It is not done.
+    /// It is not done: it cannot be used, or has another release under the name of the rollout
+    /// before, whose hosts would count as done.
     pub async fn set_policy(&self, text: &str, why: &str, by: &str) -> Result<(), Undone> {
+        said(why)?;
+        let new = parse(text).map_err(|why| Undone::Senseless(why.to_string()))?;
+        let is_other = self.mirror.known().has_begun_another_release(&new);
+        if let Some((release, hosts)) = is_other {
+            let rollout = &new.rollout;
+            return Err(Undone::Senseless(format!(
+                "the rollout {rollout:?} is about {release}, and hosts have completed it, or are at \
+                 it: {hosts}. They would count as done, canaries too. Give the policy another rollout = \
+                 \"NAME\""
+            )));
+        }
         let key = self.changer.keys.name(Key::Policy);
         self.changer
             .document(put(&key, text, None), "policy", why, by)
@@ -339,10 +373,12 @@ impl Keeper {
             }
         }
         let running = asking.and_then(|asking| asking.running.as_deref());
+        let target = asking.and_then(|asking| asking.target.as_deref());
         let note = Note {
             id: who.id.clone(),
             group: who.group.clone(),
             running: running.map(short),
+            target: target.map(short),
             at_ms: now.as_millisecond(),
         };
         let _ = self.notes.try_send(note);

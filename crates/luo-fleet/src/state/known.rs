@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{Key, Keys};
 use crate::decide::decision::Halt;
-use crate::decide::record::Record;
+use crate::decide::record::{Goal, Record};
 use crate::decide::tally::Tally;
 use crate::etcd::wire::{Event, KeyValue};
 use crate::policy::document::Policy;
@@ -91,6 +91,38 @@ impl Known {
         }
     }
 
+    /// Whether another release than that of a new policy has begun under the name of its rollout:
+    /// which one, and on how many hosts.
+    #[must_use]
+    pub fn has_begun_another_release(&self, new: &Policy) -> Option<(String, usize)> {
+        let old = match &self.policy {
+            Some(Ok(old)) if old.rollout == new.rollout => Some(old),
+            _ => None,
+        };
+        if old.is_some_and(|old| old.release == new.release) {
+            return None;
+        }
+        // What a host of this name is at, or has come to: by the policy before, or, where that has
+        // another name, by what it has told itself.
+        let begun = self.hosts.values().filter_map(|(record, _)| {
+            let is_at_it = record
+                .slot
+                .as_ref()
+                .is_some_and(|slot| slot.rollout == new.rollout);
+            let is_done = record.completed_ms(&new.rollout).is_some();
+            let told = record.last.as_ref().filter(|_| is_done);
+            let told = told.and_then(|last| last.report.as_ref()?.release.clone());
+            let release = match old {
+                Some(old) => old.release.clone(),
+                None => told.filter(|_| new.release.is_some()),
+            };
+            release.filter(|own| (is_at_it || is_done) && Some(own) != new.release.as_ref())
+        });
+        let mut begun = begun.peekable();
+        let release = begun.peek()?.clone();
+        Some((release, begun.count()))
+    }
+
     /// Takes over the changes of a part of a watch.
     pub fn apply(&mut self, keys: &Keys, revision: i64, events: &[Event]) {
         let mut is_about_policy = false;
@@ -167,11 +199,11 @@ impl Known {
             let stop = pressed.or_else(|| policy.stop.clone());
             Ok(Arc::new(Policy { stop, ..policy }))
         });
-        let rollout = match &self.policy {
-            Some(Ok(policy)) => policy.rollout.as_str(),
-            _ => "",
+        let goal = match &self.policy {
+            Some(Ok(policy)) => policy.goal(),
+            _ => Goal::default(),
         };
         let records = self.hosts.iter().map(|(id, (record, _))| (id, record));
-        self.tally = Tally::of(rollout, records);
+        self.tally = Tally::of(&goal, records);
     }
 }

@@ -14,12 +14,16 @@ use super::keys::{Key, Keys};
 use super::known::Known;
 use crate::etcd::client::Etcd;
 use crate::etcd::watch::Watch;
+use crate::seldom::Seldom;
 
 /// How often etcd is asked.
 const OFTEN: Duration = Duration::from_secs(2);
 
 /// From what age on the copy is not used.
 const OLD: Duration = Duration::from_secs(10);
+
+/// How often it is told that etcd cannot be asked.
+const TOLD: Duration = Duration::from_secs(30);
 
 /// How long the copy may lag behind what etcd says it has.
 const LAG: Duration = Duration::from_secs(5);
@@ -30,6 +34,9 @@ pub struct Mirror {
     revision: watch::Sender<i64>,
     /// When it was last seen to have all there is.
     fresh: RwLock<Option<Instant>>,
+    /// Why etcd could not be asked, if it could not when it was asked last.
+    trouble: RwLock<Option<String>>,
+    told: Seldom,
 }
 
 impl Mirror {
@@ -40,6 +47,8 @@ impl Mirror {
             known: RwLock::default(),
             revision: watch::Sender::new(0),
             fresh: RwLock::new(None),
+            trouble: RwLock::default(),
+            told: Seldom::new(TOLD),
         })
     }
 
@@ -79,6 +88,34 @@ impl Mirror {
             .write()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         *fresh = Some(Instant::now());
+        let mut trouble = self
+            .trouble
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        if trouble.take().is_some() {
+            self.told.again();
+            tracing::info!("etcd answers, and all that is in it is known");
+        }
+    }
+
+    /// Why etcd cannot be asked, if it is known why.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .clone()
+    }
+
+    fn is_in_trouble(&self, why: &anyhow::Error) {
+        let words = format!("{why:#}");
+        if self.told.may(std::time::Instant::now()).is_some() {
+            tracing::warn!("etcd cannot be asked, and is tried on: {words}");
+        }
+        *self
+            .trouble
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(words);
     }
 
     fn change(&self, change: impl FnOnce(&mut Known)) {
@@ -94,7 +131,7 @@ impl Mirror {
     pub async fn keep_up(&self, etcd: &Etcd, keys: &Keys) {
         loop {
             if let Err(why) = self.follow(etcd, keys).await {
-                tracing::warn!("the state is read anew: {why:#}");
+                self.is_in_trouble(&why);
             }
             sleep(Duration::from_millis(200)).await;
         }
@@ -129,8 +166,12 @@ impl Mirror {
         loop {
             sleep(OFTEN).await;
             let asked = etcd.get(&keys.name(Key::Ledger)).await;
-            let Ok(told) = asked else {
-                continue;
+            let told = match asked {
+                Ok(told) => told,
+                Err(why) => {
+                    self.is_in_trouble(&why);
+                    continue;
+                }
             };
             let last = told.kvs.first().map_or(0, |pair| pair.mod_revision);
             if !self.reaches(last).await {

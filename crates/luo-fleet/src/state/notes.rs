@@ -35,6 +35,8 @@ pub struct Note {
     pub group: String,
     /// The kernel's release that it runs, if it told.
     pub running: Option<String>,
+    /// The one that it would start, if it told.
+    pub target: Option<String>,
     /// When: milliseconds since 1970.
     pub at_ms: i64,
 }
@@ -146,6 +148,7 @@ impl Writer {
                     let record = Record {
                         group: note.group.clone(),
                         running: note.running.clone(),
+                        target: note.target.clone(),
                         ..Record::default()
                     };
                     (Some(record), 0)
@@ -171,6 +174,9 @@ fn changed(record: &Record, note: &Note) -> Option<Record> {
     }
     if note.running.is_some() {
         new.running.clone_from(&note.running);
+    }
+    if note.target.is_some() {
+        new.target.clone_from(&note.target);
     }
     (new != *record).then_some(new)
 }

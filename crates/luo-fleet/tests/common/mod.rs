@@ -13,7 +13,7 @@ use luo_fleet::config::Config;
 use luo_fleet::dev::call::{Caller, Said};
 use luo_fleet::dev::cluster::Cluster;
 use luo_fleet::dev::hosts::{Came, Host, World, host};
-use luo_fleet::dev::show::until_fresh;
+use luo_fleet::dev::show::{BEGINS, until_fresh};
 use luo_fleet::run::run;
 use luo_fleet::state::keeper::Keeper;
 use luo_fleet::view;
@@ -50,7 +50,7 @@ pub(crate) async fn server_with(
     let running = run(&config, Box::new(move || Timestamp::now() + off))
         .await
         .unwrap();
-    until_fresh(&running.keeper).await.unwrap();
+    until_fresh(&running.keeper, BEGINS).await.unwrap();
     Server {
         base: format!("http://{}", running.addresses[0]),
         keeper: running.keeper,

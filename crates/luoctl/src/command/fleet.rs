@@ -11,7 +11,7 @@ use luo_fleetlock::status::{Fleet, HostState};
 
 use super::context::Context;
 use crate::exit::Exit;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::fleet::keep::{Keeper, Step};
 use crate::fleet::settings::{self, failed};
 use crate::fleet::store::Store;
@@ -181,6 +181,9 @@ pub(super) fn run(context: &mut Context, command: &Command) -> Result {
     }
 }
 
+/// How long a watcher waits that was not answered.
+const AGAIN: Duration = Duration::from_secs(2);
+
 /// A watcher is answered within half a minute, changed or not.
 const WATCHED: Duration = Duration::from_secs(60);
 
@@ -188,8 +191,22 @@ fn status(context: &mut Context, args: &Status) -> Result {
     let timeout = if args.watch { WATCHED } else { context.timeout };
     let client = args.server.client(timeout)?;
     let mut after = None;
+    let mut is_told = false;
     loop {
-        let fleet = client.status(after).map_err(|why| failed(&why))?;
+        let fleet = match client.status(after) {
+            Ok(fleet) => fleet,
+            // Whoever watches is there to see it come back.
+            Err(why) if after.is_some() && why.is_for_now() => {
+                if !is_told {
+                    complain(format_args!("luoctl: {why}; it is tried on"));
+                }
+                is_told = true;
+                sleep(AGAIN);
+                continue;
+            }
+            Err(why) => return Err(failed(&why)),
+        };
+        is_told = false;
         let is_new = after != Some(fleet.revision);
         after = Some(fleet.revision);
         match (context.json, args.watch) {
@@ -292,10 +309,24 @@ fn by_hand(context: &mut Context, verb: &str, args: &Hand) -> Result {
     let client = args.server.client(context.timeout)?;
     let host = &args.host;
     if context.dry_run {
+        let fleet = client.status(None).map_err(|why| failed(&why))?;
+        if !fleet.hosts.iter().any(|known| known.id == *host) {
+            let message = format!("no host {} is known", plain(host));
+            return Err(Failure::new(Exit::NotFound, "fleet-not-found", message));
+        }
         return context.done(verb, &format!("{verb} {}: nothing was done", plain(host)));
     }
-    let done = client.by_hand(verb, host, &args.reason);
-    done.map_err(|why| failed(&why))?;
+    let changed = client.by_hand(verb, host, &args.reason);
+    if !changed.map_err(|why| failed(&why))? {
+        let already = match verb {
+            "hold" => "it is held for this very reason",
+            "resume" => "it is not held",
+            "release" => "it has no slot",
+            _ => "it was so before",
+        };
+        let words = format!("{verb} {}: {already}, so nothing was done", plain(host));
+        return context.done(verb, &words);
+    }
     context.done(
         verb,
         &format!("{verb} {}: done, and in the fleet's log", plain(host)),

@@ -93,9 +93,11 @@ impl Keeper {
             Ending::Failed => {
                 Self::tell(&mut slot, &fleet, &report);
                 let words = report.reason.unwrap_or_default();
+                let id = who(&fleet).id;
                 let words = format!(
-                    "the update failed ({words}); see to it, and give the slot back by \
-                     `luoctl fleet release`"
+                    "the update failed ({words}); see to it, and then have an administrator say \
+                     `luoctl fleet release {id} --reason TEXT`, unless that was done: the next update \
+                     takes a slot anew"
                 );
                 Self::waits(&store, &mut slot, words, 5 * OFTEN)
             }

@@ -69,9 +69,52 @@ pub fn failed(why: &Error) -> Failure {
             Failure::new(Exit::NotFound, "fleet-not-found", message)
         }
         Error::Refused { .. } => Failure::new(Exit::Refused, "fleet-refused", message),
+        Error::Unreachable { why } if why.contains("invalid peer certificate") => {
+            Failure::new(Exit::Unavailable, "fleet-unreachable", message).next(
+                "nothing was changed; a server is there, and its certificate is not accepted: `ca` \
+                 of [fleet], or --ca, is the file with those that it is signed by, and `server` \
+                 names it as its certificate does",
+            )
+        }
+        Error::Unreachable { why } if why.contains("received fatal alert") => {
+            Failure::new(Exit::Unavailable, "fleet-unreachable", message).next(
+                "nothing was changed; a server is there, and does not accept this machine's \
+                 certificate: its log says why, and its `client_ca` which ones it takes",
+            )
+        }
         Error::Unreachable { .. } => Failure::new(Exit::Unavailable, "fleet-unreachable", message)
             .next("nothing was changed; see whether the server runs and can be reached from here"),
         Error::Settings { .. } => Failure::new(Exit::Config, "fleet-settings", message)
             .next("see [fleet] in luod.toml, or the options"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each names what to look at: the server that is there is not what is missing.
+    #[test]
+    fn why_a_server_is_not_reached_says_what_to_see_to() {
+        for (why, says) in [
+            (
+                "https://a:1: io: invalid peer certificate: UnknownIssuer",
+                "--ca",
+            ),
+            (
+                "https://a:1: io: received fatal alert: UnknownCA",
+                "client_ca",
+            ),
+            ("https://a:1: io: Connection refused (os error 111)", "runs"),
+        ] {
+            let why = Error::Unreachable {
+                why: why.to_owned(),
+            };
+            let Failure::Told(told) = failed(&why) else {
+                panic!("{why}");
+            };
+            let next = told.next.unwrap();
+            assert!(next.contains(says), "{next}");
+        }
     }
 }

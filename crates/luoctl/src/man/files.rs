@@ -128,8 +128,8 @@ pub(super) const PAGES: [Page; 2] = [
                     ("group = \"default\"", "Its group."),
                     (
                         "ca, certificate, key, token = PATH",
-                        "The certificates that the servers' are signed by; the machine's own; or its \
-                         token.",
+                        "The certificates that the servers' are signed by, which https:// takes; the \
+                         machine's own; or its token.",
                     ),
                     ("timeout = 20", "How long a server may take."),
                     (

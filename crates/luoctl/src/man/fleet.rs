@@ -78,7 +78,7 @@ pub(super) fn end(page: &str) -> Option<End> {
         )],
         "luo-fleet-token" => &[(
             "A token for a host, and one for an administrator.",
-            "luo-fleet token --host host-7 > host-7.token\n\
+            "umask 077\nluo-fleet token --host host-7 > host-7.token\n\
              luo-fleet token --admin mona > mona.token",
         )],
         _ => return None,
@@ -146,7 +146,8 @@ pub(super) const FILES: [Page; 2] = [
                     ),
                     (
                         "ca, certificate, key = PATH",
-                        "The certificates that the members' are signed by, and the server's own.",
+                        "The certificates that the members' are signed by, which https:// takes, and the \
+                         server's own.",
                     ),
                 ],
             ),
@@ -167,15 +168,17 @@ pub(super) const FILES: [Page; 2] = [
                     (
                         "token_keys = [PATHS]",
                         "Files of 32 bytes or more that tokens are made with, the first of them, and \
-                         accepted by, any of them. Each server has the same.",
+                         accepted by, any of them. Each server has the same. Whoever can read one is \
+                         an administrator. In a browser, the page takes a token as its password.",
                     ),
                     (
                         "revoked = [TEXTS]",
-                        "Who is not let in any more: \"host:NAME\", \"admin:NAME\", \"viewer:NAME\".",
+                        "Who is not let in any more, with a token or a certificate: \"host:NAME\", \
+                         \"admin:NAME\", \"viewer:NAME\". It counts when a server starts.",
                     ),
                     (
                         "admins, viewers = [NAMES]",
-                        "DNS names in certificates whose holders may act by hand, or look.",
+                        "DNS names in certificates (`client_ca`) whose holders may act by hand, or look.",
                     ),
                     (
                         "open = true",
@@ -211,12 +214,15 @@ pub(super) const FILES: [Page; 2] = [
                     ("version = 1", "The version of the document."),
                     (
                         "rollout = TEXT",
-                        "Its name. What hosts have completed under another name does not count.",
+                        "Its name. What hosts have completed under another name does not count, so \
+                         another release takes another name: under that of a rollout that has begun it \
+                         is refused.",
                     ),
                     (
                         "release = TEXT",
-                        "The kernel's release that hosts are to run. One that runs it does not begin, \
-                         nor does one that says that it would start another.",
+                        "The kernel's release that hosts are to run. One that runs it, by whatever \
+                         way, is done and does not begin; nor does one that says that it would start \
+                         another.",
                     ),
                     (
                         "stop = TEXT",
@@ -233,7 +239,7 @@ pub(super) const FILES: [Page; 2] = [
                     ),
                     (
                         "overdue = \"30m\"",
-                        "After how long a slot counts as failed.",
+                        "After how long a slot counts as failed: well above the longest update.",
                     ),
                     (
                         "retry = \"15m\"",

@@ -99,6 +99,14 @@ async fn luoctl_shows_a_fleet_and_does_by_hand_what_is_to_be_done() {
         assert!(done.status.success(), "{done:?}");
         until(&|fleet| host(fleet, id)["state"] == state);
     }
+    // What changes nothing says so, and is not in the log.
+    for (verb, words) in [("release", "it has no slot"), ("resume", "it is not held")] {
+        let done = ran(&server, &["fleet", verb, "one", "--reason", "a new board"]);
+        let said = String::from_utf8(done.stdout).unwrap();
+        assert!(done.status.success() && said.contains(words), "{said}");
+    }
+    let dry = ["--dry-run", "fleet", "hold", "nobody", "--reason", "dry"];
+    assert_eq!(ran(&server, &dry).status.code(), Some(66));
     assert_eq!(asks(&server, "two").await, Said::Yes);
     let gone = ran(&server, &["fleet", "forget", "one", "--reason", "sold"]);
     assert!(gone.status.success(), "{gone:?}");

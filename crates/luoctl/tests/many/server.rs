@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use luo_fleet::config::Config;
 use luo_fleet::dev::cluster::Cluster;
-use luo_fleet::dev::show::until_fresh;
+use luo_fleet::dev::show::{BEGINS, until_fresh};
 use luo_fleet::run::run;
 use luo_fleet::state::keeper::Keeper;
 use luo_fleet::view;
@@ -44,7 +44,7 @@ pub(super) async fn server(cluster: &Cluster, off: SignedDuration, ahead: &Ahead
         Timestamp::now() + off + ahead
     };
     let running = run(&config, Box::new(clock)).await.unwrap();
-    until_fresh(&running.keeper).await.unwrap();
+    until_fresh(&running.keeper, BEGINS).await.unwrap();
     Server {
         address: running.addresses[0].to_string(),
         keeper: running.keeper,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What cannot survive is refused: when the guest is started, or when an update is prepared.
 
+use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,13 @@ pub(super) fn run(machine: &mut Machine, _boot: usize) -> Result<()> {
         "{}",
         machine.log()
     );
+
+    let (disk, away) = (machine.path("disk"), machine.path("away"));
+    fs::rename(&disk, &away)?;
+    refused("disk is not there any more")?;
+    fs::copy(&away, &disk)?;
+    refused("is another file by now")?;
+    fs::rename(&away, &disk)?;
 
     let soon = Instant::now() + Duration::from_secs(60);
     let mut qmp = Qmp::connect(Path::new(&control), soon, || true)?;

@@ -63,6 +63,15 @@ fn each_error_names_its_line_and_what_to_write() {
         ("[\"rack-b\"]", "[\"rack-c\"]", 26, "no [[group]]"),
         ("2027-01-06", "2026-12-19", 30, "later"),
         ("2027-01-06", "soon", 30, "2026-12-24"),
+        // What is written without its quotes.
+        ("\"45m\"", "45", 7, "\"15m\""),
+        ("\"22:00\"", "22:00:00", 24, "in quotes"),
+        ("\"2026-12-20\"", "2026-12-20", 29, "in quotes"),
+        ("[\"mon\", \"thu\"]", "[1]", 23, "\"mon\""),
+        // What would halt all, or open never.
+        ("\"45m\"", "\"0s\"", 7, "longest update"),
+        ("[\"mon\", \"thu\"]", "[]", 22, "never opens"),
+        ("\"5%\"", "\"150%\"", 8, "budget is a share of"),
     ] {
         let text = GOOD.replacen(what, instead, 1);
         assert_ne!(text, GOOD, "{what}");
