@@ -13,7 +13,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::{self, Command, ExitStatus, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use luo_sys::{Device, Errno, Event, Session, Token};
+use luo_sys::{Device, Errno, Event, MappedFile, Session, Token};
 use rustix::process::{Pid, Signal};
 
 use crate::case::Luggage;
@@ -23,6 +23,9 @@ use crate::waiting::{Call, sleeps_in};
 
 /// The first argument that makes a program such a process.
 pub const ARGUMENT: &str = "--conformance-child";
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
 
 /// What a child says once it has done its part.
 const READY: u8 = b'!';
@@ -67,6 +70,9 @@ pub enum Role {
     /// Maps the memory that it inherits, writes to it when it is told to, and exits; see
     /// `neighbour`.
     Map,
+    /// Has the kernel take the second page of the memory that it inherits for one that has failed,
+    /// which ends it.
+    Poison,
     /// Is a client of cpr-luo's shape, and then waits to be killed; see [`crate::vmm`].
     Vmm,
     /// Is the owner of a session as far as a step, and then waits to be killed.
@@ -110,6 +116,7 @@ impl Role {
             Self::Preserve,
             Self::Retrieve,
             Self::Map,
+            Self::Poison,
             Self::Vmm,
         ];
         events.chain(others).chain(steps)
@@ -123,7 +130,7 @@ impl Role {
             Self::Create => Some(uapi::CREATE_SESSION),
             Self::Preserve => Some(uapi::SESSION_PRESERVE_FD),
             Self::Retrieve => Some(uapi::SESSION_RETRIEVE_FD),
-            Self::Hold | Self::Map | Self::Vmm | Self::Own(_) => None,
+            Self::Hold | Self::Map | Self::Poison | Self::Vmm | Self::Own(_) => None,
         }
     }
 }
@@ -189,6 +196,7 @@ fn play(role: Role, session: &str) -> Result<()> {
         }
         Role::Retrieve => Ok(Session::from_fd(input).retrieve_fd(TOKEN).map(drop)?),
         Role::Map => crate::neighbour::run(&input, say_ready),
+        Role::Poison => Ok(MappedFile::new(&input, 2 * PAGE)?.poison(PAGE)?),
         Role::Vmm => crate::vmm::run(session, input, say_ready),
         Role::Hold => wait_to_be_killed(input),
         Role::Own(step) => own(step, session, &input).and_then(wait_to_be_killed),

@@ -194,6 +194,14 @@ impl Hold {
     }
 }
 
+/// Has the worker of a user's line run a callback, `line:USER`, on which a [`Hold`] can be.
+///
+/// # Errors
+/// A skip without the driver.
+pub fn hold_line(user: u32) -> Result<()> {
+    write("line", &user.to_string())
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         // Refused by no driver that has the parameter.

@@ -1,22 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What cannot go with a reboot is lost alone, and the next kernel is told.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
 use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
 use std::thread;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
+use luo_sys::unanswered::Unanswered;
 use luo_sys::{Device, Errno, FileStatus, Needed, Session, State, Token};
 
 use super::tools::{
     NO_CONTRACT, enter, incoming, lines, memory, retrieve, session, state_is, untouched,
 };
 use crate::case::{Case, Context, alone, here};
-use crate::check::{device, name, refused, same};
-use crate::difference::missing;
+use crate::check::{device, name, refused, same, seen, skip};
+use crate::difference::{Expect, missing, simulated};
 use crate::forge::{self, Fault, HANDLER, Hold, ODD, SUBSYSTEMS, Subsystems};
 use crate::kmsg::Reader;
+use crate::patience::PATIENCE;
 use crate::user::{AllKinds, Delegated, USERS, as_user};
 
 /// The token of the file that is lost.
@@ -30,6 +34,14 @@ pub(super) const CASES: &[Case] = &[
     alone("with-those-that-need-it", &[leave_needed, dependents_too]).but(&[missing(NO_CONTRACT)]),
     alone("who-misses-another-is-lost", &[leave_missing, missed]).but(&[missing(NO_CONTRACT)]),
     alone("a-registered-file", &[leave_registered, registered_lost]).but(&[missing(NO_CONTRACT)]),
+    alone(
+        "held-memfds-are-waited-for-together",
+        &[leave_held, held_lost],
+    )
+    .but(&[
+        missing(NO_CONTRACT),
+        simulated(Expect::Unseen("it waits for no lock of a memfd")),
+    ]),
     alone("what-cannot-be-carried", &[leave_good, fail_to_carry, told])
         .but(&[missing(NO_CONTRACT)]),
     alone(
@@ -261,6 +273,63 @@ fn registered_lost(context: &mut Context<'_>) -> Result<()> {
     )?;
     device.fd_restore(Token(context.noted("good")?))?;
     Ok(device.finish_update()?)
+}
+
+/// Memfds that somebody writes to and does not end: two seconds for each would be too long.
+const HELD: u64 = 60;
+/// Seconds in which the machine goes over all the same.
+const IN_TIME: u64 = 60;
+
+/// Seconds of the wall clock, which each kernel begins by the machine's.
+fn wall_clock() -> Result<u64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
+}
+
+fn leave_held(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    device.info()?;
+    seen(
+        context.implementation.is_kernel(),
+        "the simulator waits for no lock of a memfd",
+    )?;
+    if !Unanswered::is_there() {
+        return Err(skip("no fault stays unanswered here"));
+    }
+    for number in 0..HELD {
+        let file = memory("held", 1)?;
+        let token = device.fd_preserve(&file)?;
+        if number == 0 {
+            context.note("first", token.0);
+        }
+        let page = Arc::new(Unanswered::new()?);
+        let own = Arc::clone(&page);
+        // It does not come back.
+        thread::spawn(move || own.write_to(&file));
+        ensure!(
+            page.is_reached(PATIENCE)?,
+            "the writer does not stand still"
+        );
+        context.hold(page);
+    }
+    context.hold(device);
+    context.note("begun", wall_clock()?);
+    Ok(())
+}
+
+fn held_lost(context: &mut Context<'_>) -> Result<()> {
+    let uptime = fs::read_to_string("/proc/uptime")?;
+    let uptime = uptime.split('.').next().context("no uptime")?;
+    let booted = wall_clock()?.saturating_sub(uptime.parse()?);
+    let took = booted.saturating_sub(context.noted("begun")?);
+    let device = device()?;
+    same("lost files", device.info()?.lost_files, HELD)?;
+    refused(
+        device.fd_restore(Token(context.noted("first")?)),
+        Errno::ENOTRECOVERABLE,
+    )?;
+    device.finish_update()?;
+    ensure!(took <= IN_TIME, "the jump took {took} s");
+    Ok(())
 }
 
 fn fail_to_carry(context: &mut Context<'_>) -> Result<()> {

@@ -19,8 +19,9 @@ use rustix::pipe::{
 use self::ends::{Ends, READ, WRITE, pipe};
 use super::owners::{Quota, create};
 use super::tools::{NO_CHOICE, NO_HANDLER, enter, incoming, session, state_is};
-use crate::case::{Case, Context, here, shared};
-use crate::check::{device, kept, name, refused, same, skip};
+use crate::case::{Case, Context, alone, here, shared};
+use crate::check::{device, kept, name, refused, same, seen, skip};
+use crate::difference::{Expect, answers, simulated};
 use crate::forge::{self, Fault, ODD};
 use crate::user::{AllKinds, Delegated, USERS, as_user};
 
@@ -33,6 +34,11 @@ pub(super) const CASES: &[Case] = &[
     here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NO_HANDLER),
     here("one-with-a-name-is-refused", named),
     here("one-with-more-than-its-size-is-refused", overfull).but(NO_HANDLER),
+    here("one-of-notifications-is-refused", of_notifications).but(NO_HANDLER),
+    here("one-with-a-page-that-never-comes-is-refused", never_comes).but(&[
+        answers(Errno::ENOENT, "mainline has handlers of memfds only"),
+        simulated(Expect::Unseen("its driver has no such pages")),
+    ]),
     here(
         "a-writer-that-stands-still-holds-nobody-up",
         held::nobody_waits,
@@ -47,6 +53,11 @@ pub(super) const CASES: &[Case] = &[
     here(
         "who-closes-an-end-waits-for-no-line-of-writers",
         held::closed_in_line,
+    )
+    .but(NO_CHOICE),
+    alone(
+        "a-busy-one-comes-along-beside-held-ones",
+        &[held::leave_busy, held::busy],
     )
     .but(NO_CHOICE),
     here("what-it-may-hold-counts-for-its-user", counts).but(NO_CHOICE),
@@ -230,6 +241,44 @@ fn overfull(context: &mut Context<'_>) -> Result<()> {
         holds as usize,
     )?;
     session.preserve_fd(&ends.reads, READ)?;
+    enter(&device, State::Frozen)?;
+    Ok(device.cancel()?)
+}
+
+/// One into which the kernel puts what it has to tell (`O_NOTIFICATION_PIPE`).
+fn of_notifications(_: &mut Context<'_>) -> Result<()> {
+    let flags = PipeFlags::from_bits_retain(OFlags::EXCL.bits()) | PipeFlags::CLOEXEC;
+    let (reads, writes) = match pipe_with(flags) {
+        Err(rustix::io::Errno::NOPKG) => return Err(skip("there are no such pipes here")),
+        made => made?,
+    };
+    let session = own()?;
+    for end in [reads, writes] {
+        refused(session.preserve_fd(end, READ), Errno::EOPNOTSUPP)?;
+    }
+    Ok(session.preserve_fd(pipe()?.reads, READ)?)
+}
+
+/// A page of a file that is on its way: who reads it waits for it, or hears that it does not come.
+fn never_comes(context: &mut Context<'_>) -> Result<()> {
+    seen(
+        context.implementation.is_kernel(),
+        "the simulator's driver has no such pages",
+    )?;
+    let session = own()?;
+    let ends = pipe()?;
+    // Nobody looks through this one.
+    session.preserve_fd(&ends.writes, WRITE)?;
+    session.preserve_fd(&ends.reads, READ)?;
+    let from = forge::open()?;
+    let page = splice(&from, None, &ends.writes, None, 4096, SpliceFlags::NONBLOCK)?;
+    same("bytes of the page", page, 4096)?;
+    let device = device()?;
+    enter(&device, State::Prepared)?;
+    refused(device.freeze(), Errno::ENODATA)?;
+    same("the file", device.failure()?.token, READ)?;
+    session.unpreserve_fd(READ)?;
+    refused(session.preserve_fd(&ends.reads, READ), Errno::ENODATA)?;
     enter(&device, State::Frozen)?;
     Ok(device.cancel()?)
 }

@@ -6,6 +6,7 @@
 
 mod hung;
 mod killed;
+mod line;
 mod stage;
 mod vain;
 
@@ -21,6 +22,7 @@ use self::hung::not_hung;
 use self::killed::{
     killed, killed_calls, killed_first, killed_retrieve, leave_stuck, second, stopped,
 };
+use self::line::waits as in_line;
 use self::stage::{FREEZE, PREPARE, Transition, ready};
 use self::vain::{busy, impatient_wanted, of_a_user, twice};
 use super::tools::{NO_EVENTS, NO_RFC, is_free, is_held, memory, session, state_is};
@@ -68,6 +70,16 @@ pub(super) const CASES: &[Case] = &[
         missing(NO_EVENTS),
         simulated(Expect::Absent(
             "its calls wait in user space, where no kernel looks for hung tasks",
+        )),
+    ]),
+    here(
+        "no-line-is-taken-for-hung-nor-keeps-from-being-killed",
+        in_line,
+    )
+    .but(&[
+        missing(NO_EVENTS),
+        simulated(Expect::Absent(
+            "each call has a thread of its own, and there is no line",
         )),
     ]),
     here("who-is-killed-first-in-line-lets-others-go", killed_first).but(&[missing(NO_EVENTS)]),

@@ -83,6 +83,8 @@ errnos! {
     EDQUOT = 122;
     /// The file could not be handed over: it is lost.
     ENOTRECOVERABLE = 131;
+    /// A page of the file is in memory that has failed.
+    EHWPOISON = 133;
 }
 
 impl Errno {

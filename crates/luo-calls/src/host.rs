@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use luo_core::Lock;
+use luo_core::{Lock, Part};
 
 /// How much a line of the log matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,8 @@ pub trait CallHost: Lock {
     /// Writes a line to the log. Called without the engine's lock.
     fn say(&self, level: Level, text: fmt::Arguments<'_>);
 
-    /// Writes a line that a program can cause as often as it likes: [`LINES`] of them and
-    /// no more in [`LINES_SECONDS`], so that none pushes others' lines out of the log.
-    fn say_now_and_then(&self, level: Level, text: fmt::Arguments<'_>);
+    /// Writes a line that a program can cause as often as it likes: of what is users' [`LINES`] of
+    /// them and no more in [`LINES_SECONDS`], and of all else as many, so that none pushes others'
+    /// lines out of the log, and no user an administrator's.
+    fn say_now_and_then(&self, of: Part, level: Level, text: fmt::Arguments<'_>);
 }

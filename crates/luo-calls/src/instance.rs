@@ -72,7 +72,8 @@ impl Instance {
             return Ok(());
         }
         let by = caller.identity().actor();
-        ops::catch_up(host, by, |why| log::still_pending(host, why)).map_err(|why| why.errno())?;
+        ops::catch_up(host, by, |why| log::still_pending(host, by, why))
+            .map_err(|why| why.errno())?;
         // Two threads may both have done it; there was nothing left for the second.
         self.caught_up.store(true, Ordering::Release);
         Ok(())

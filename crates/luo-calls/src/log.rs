@@ -3,7 +3,7 @@
 
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
-use luo_core::{Error, Failure, Losses, Part, Refusal, RootFields, SessionName, Whom};
+use luo_core::{Actor, Error, Failure, Losses, Part, Refusal, RootFields, SessionName, Whom};
 
 use crate::host::{CallHost, Level};
 
@@ -109,16 +109,22 @@ pub(crate) fn users_over_quota(host: &impl CallHost, why: &Error) {
 }
 
 /// A session that was closed before could not be finished now either.
-pub(crate) fn still_pending(host: &impl CallHost, why: &Error) {
+pub(crate) fn still_pending(host: &impl CallHost, by: Actor, why: &Error) {
+    let of = match by {
+        Actor::Administrator => Part::Administrators,
+        Actor::User(_) => Part::Users,
+    };
     host.say_now_and_then(
+        of,
         Level::Warning,
         format_args!("a closed session is not finished yet: {why}"),
     );
 }
 
 /// A session is closed and cannot be finished. Nobody but the log can be told.
-pub(crate) fn closed_pending(host: &impl CallHost, name: &SessionName, why: &Error) {
+pub(crate) fn closed_pending(host: &impl CallHost, of: Part, name: &SessionName, why: &Error) {
     host.say_now_and_then(
+        of,
         Level::Warning,
         format_args!(
             "session \"{name}\" was closed but is not finished: {why}; \

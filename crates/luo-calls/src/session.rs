@@ -13,10 +13,14 @@ use crate::request::Request;
 
 /// The last close of a session's descriptor.
 pub fn close_session<H: CallHost>(host: &H, id: SessionId) {
-    let info = host.now(|engine| engine.session_info(id));
-    if let (Err(why), Some((name, _))) = (ops::close_session(host, id), info) {
+    let Err(why) = ops::close_session(host, id) else {
+        return;
+    };
+    let (info, of) = host.now(|engine| (engine.session_info(id), engine.part_of_session(id)));
+    // If it is gone by now, somebody else has finished it.
+    if let Some((name, _)) = info {
         // close(2) has nobody to tell; the session is not lost.
-        log::closed_pending(host, &name, &why);
+        log::closed_pending(host, of, &name, &why);
     }
 }
 

@@ -41,7 +41,7 @@ use crate::table::slab::Slab;
 use crate::text::SessionName;
 use crate::under_way::UnderWay;
 use crate::update_state::UpdateState;
-use crate::waits::{Topic, Woken};
+use crate::waits::{Spot, Topic, Woken};
 
 /// The engine. A host keeps one, under its lock.
 pub struct Engine<H: Host> {
@@ -286,16 +286,22 @@ impl<H: Host> Engine<H> {
             .map(|session| (session.name, session.direction()))
     }
 
-    /// The queue in which a caller waits whose step has just said [`Poll::Pending`].
+    /// Where a caller waits whose step has just said [`Poll::Pending`].
     #[must_use]
-    pub fn queue(&self) -> usize {
-        self.update.waits.take_queue()
+    pub fn spot(&self) -> Spot {
+        self.update.waits.take_spot()
     }
 
-    /// The queues in which those wait whose condition a step can have changed. To be
-    /// asked for after each step that ran to its end, before the lock is let go.
+    /// Those who wait for what a step can have changed. To be asked for after each step that ran
+    /// to its end, before the lock is let go; they can be woken afterwards.
     pub fn take_woken(&mut self) -> Woken {
         self.update.waits.take_woken()
+    }
+
+    /// In place of [`Self::take_woken`], if nobody waits, or is going to whose step has said so.
+    #[inline]
+    pub fn forget_woken(&mut self) {
+        self.update.waits.forget_woken();
     }
 
     pub(crate) const fn list(&self, direction: Direction) -> &List<of::Session> {

@@ -29,6 +29,14 @@ pub struct Subject {
     pub token: u64,
 }
 
+impl Subject {
+    /// Whether a program's call is at it, for the program; else it is for the machine.
+    #[must_use]
+    pub const fn is_in_call(&self) -> bool {
+        self.in_call
+    }
+}
+
 /// The state that a handler saved when it preserved a file.
 pub struct Preserved<H: Host> {
     /// The handler's handle; reaches the next kernel.

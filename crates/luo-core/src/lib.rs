@@ -113,4 +113,4 @@ pub use table::hash::Digest;
 pub use text::{Compat, SessionName, Text, TextError};
 pub use update_state::{transition, Transition, TRANSITIONS};
 pub use user_kinds::UserKinds;
-pub use waits::{Woken, QUEUES};
+pub use waits::{Spot, Wake, Woken, QUEUES};

@@ -13,11 +13,12 @@ use crate::host::Host;
 ///
 /// A step runs under the lock and must not sleep or call back. It gets memory that is there at
 /// once; an operation makes room without the lock, see [`ops::with_room`](crate::ops::with_room).
+/// Another thread may run it for the caller, who waits meanwhile: it must not ask who calls.
 ///
 /// A host has [`QUEUES`](crate::QUEUES) queues. A caller whose step has to wait sleeps in
-/// the one that [`Engine::queue`] names; after each step that ran to its end the host
-/// wakes those that [`Engine::take_woken`] names, whose steps look again. Waking more is
-/// harmless; waking fewer leaves somebody asleep for ever.
+/// the one that [`Engine::spot`] names; after each step that ran to its end the host
+/// wakes those that [`Engine::take_woken`] names, whose steps look again, all of a queue or those
+/// who wait for one topic there. Waking more is harmless; waking fewer leaves somebody asleep for ever.
 ///
 /// Operations that have done nothing yet wait by [`Self::wait_killable`], which a caller
 /// who is killed leaves. One that has begun must be ended, so it cannot be left. It may wait
@@ -28,7 +29,7 @@ pub trait Lock: Host {
 
     /// [`Self::now`] for a caller for whom others wait that have nothing to do with live update:
     /// where a host has users wait before they stand with all others for the lock, this one
-    /// stands with those at once.
+    /// waits for none of those.
     fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         self.now(step)
     }
@@ -59,4 +60,16 @@ pub trait Lock: Host {
     /// ended: who comes first, and may be anybody, neither does the work nor is charged for it.
     /// One to which that does not matter calls it itself and gives what came of it.
     fn bring_over(&self) -> Option<Result<(), Error>>;
+
+    /// Whether the caller, who has finished a session, is to leave to a worker of the host's what
+    /// follows from that for others: to try the administrator's closed sessions again, whose
+    /// handlers are to run neither in a user's time nor in a user's memory cgroup, and the end
+    /// of the update, a transition, for which all others wait: it is not to depend on when a user's
+    /// thread is let run.
+    fn leaves_rest_to_worker(&self) -> bool {
+        false
+    }
+
+    /// Has that worker call [`crate::ops::do_rest`], and does not wait for it.
+    fn rest_is_wanted(&self) {}
 }

@@ -20,6 +20,7 @@
 //! | [`list_files`] and its kin | the queries |
 //! | [`admit`] | boot: a previous kernel left something |
 //! | [`take_over`] | the sessions that the previous kernel left are wanted |
+//! | [`do_rest`] | a user has finished one of the administrator's, or the last of all |
 //! | [`catch_up`] | the first call on an open descriptor of the device |
 //! | [`reboot`] | reboot by kexec |
 //! | [`need_object`], [`needed_file`] | a handler says, or gets, what its file needs |
@@ -50,7 +51,7 @@ pub use crate::update::catch_up::catch_up;
 pub use crate::update::end::finish_update;
 pub use crate::update::event::{cancel, freeze, prepare};
 pub use crate::update::image::{Image, Legacy};
-pub use crate::update::leave::{close_session, finish_session};
+pub use crate::update::leave::{close_session, do_rest, finish_session};
 pub use crate::update::loss::Obstacle;
 pub use crate::update::reboot::{reboot, Policy};
 pub use crate::update::takeover::{admit, take_over};

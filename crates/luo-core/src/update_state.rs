@@ -80,6 +80,10 @@ pub(crate) struct UpdateState {
     /// A reboot has frozen everything and written it for the next kernel: all that is
     /// missing is the jump.
     sealed: bool,
+    /// How often somebody wanted a worker to try to end the update, who waits until it has.
+    ends_wanted: u64,
+    /// How many of those times a worker has tried since.
+    ends_tried: u64,
     /// Times that what is preserved was fixed. What is made afterwards has the new
     /// number: that tells it from what took part.
     rounds: u64,
@@ -99,6 +103,8 @@ impl UpdateState {
             working: false,
             updated: false,
             sealed: false,
+            ends_wanted: 0,
+            ends_tried: 0,
             rounds: 0,
             changes: 0,
             failures: 0,
@@ -195,6 +201,32 @@ impl UpdateState {
     /// it may not; nor may it change what is written for the next kernel.
     pub(crate) fn may_go_on(&self) -> Poll<()> {
         if self.working || self.sealed {
+            return self.waits.pend(Topic::Transition);
+        }
+        Poll::Ready(())
+    }
+
+    /// A worker is going to try to end the update. Gives the number of this wish.
+    pub(crate) fn want_end(&mut self) -> u64 {
+        self.ends_wanted = self.ends_wanted.saturating_add(1);
+        self.ends_wanted
+    }
+
+    /// The number of the last wish. A worker asks for it before it tries.
+    pub(crate) const fn ends_wanted(&self) -> u64 {
+        self.ends_wanted
+    }
+
+    /// The worker has tried, for all wishes up to one. Those that came while it did are for the
+    /// next time: it may have looked before.
+    pub(crate) fn end_was_tried(&mut self, wish: u64) {
+        self.ends_tried = self.ends_tried.max(wish);
+        self.waits.wake(Topic::Transition);
+    }
+
+    /// Whether the worker has tried since a wish.
+    pub(crate) fn may_leave_end(&self, wish: u64) -> Poll<()> {
+        if self.ends_tried < wish {
             return self.waits.pend(Topic::Transition);
         }
         Poll::Ready(())
@@ -335,6 +367,20 @@ mod tests {
             let can_fail = matches!(entry.event, Prepare | Freeze);
             assert_eq!(entry.failure, can_fail.then_some(Normal));
         }
+    }
+
+    /// A try that had begun before may have looked before.
+    #[test]
+    fn who_wants_an_end_waits_for_a_try_that_begins_afterwards() {
+        let mut update = UpdateState::new();
+        let first = update.want_end();
+        let begun = update.ends_wanted();
+        let second = update.want_end();
+        update.end_was_tried(begun);
+        assert!(update.may_leave_end(first).is_ready());
+        assert!(update.may_leave_end(second).is_pending());
+        update.end_was_tried(update.ends_wanted());
+        assert!(update.may_leave_end(second).is_ready());
     }
 
     #[test]

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! The end of an update: FINISH, and the end by itself.
 
+use std::sync::atomic::Ordering;
+use std::thread;
+
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
 use luo_core::mem::fault;
@@ -136,6 +139,42 @@ fn the_last_session_ends_the_update() {
     // Its descriptor may stay open; it is finished.
     host.close(a).unwrap();
     assert_eq!(host.visible().incoming, 0);
+}
+
+/// A user's thread may be kept from running at any time, and all wait for a transition.
+#[test]
+fn an_end_that_is_left_to_a_worker_is_its_work_alone() {
+    let host = TestHost::cold();
+    host.subsystem(7).unwrap();
+    host.create("a");
+    host.create("b");
+    host.reboot().unwrap();
+    let host = &TestHost::warm_as(host.kexec(), true);
+    host.open().unwrap();
+    host.subsystem(7).unwrap();
+    let [a, b] = ["a", "b"].map(|text| host.claim(text).unwrap());
+    host.leaves_rest.store(true, Ordering::SeqCst);
+    host.finish(a).unwrap();
+    assert_eq!(host.rests_wanted.load(Ordering::SeqCst), 0);
+    thread::scope(|scope| {
+        let close = scope.spawn(|| host.close(b));
+        while host.waiting.load(Ordering::SeqCst) < 1 {
+            thread::yield_now();
+        }
+        // Until the worker comes, nothing keeps others.
+        assert_eq!(host.rests_wanted.load(Ordering::SeqCst), 1);
+        host.engine(|engine| assert!(!engine.is_moving()));
+        assert_eq!(host.state(), State::Updated);
+        assert!(host.take_log().is_empty());
+        host.create("more");
+        ops::do_rest(host);
+        close.join().unwrap().unwrap();
+    });
+    assert_eq!(host.state(), State::Normal);
+    assert_eq!(host.take_log(), ["subsystem_finish 7"]);
+    // A worker that comes in vain changes nothing.
+    ops::do_rest(host);
+    assert_eq!(host.state(), State::Normal);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! What one does with a session runs no handler for a session of another owner.
 
+use std::sync::atomic::Ordering;
+
 use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed};
 use luo_core::{Error, SessionId};
@@ -98,6 +100,34 @@ fn the_administrators_first_call_tries_everybodys() {
     assert_eq!(asked(&host), ["10"]);
     host.open().unwrap();
     assert_eq!(asked(&host), ["20"]);
+}
+
+/// Who holds a session of the administrator's without being that works for no other one.
+#[test]
+fn a_holder_without_privileges_runs_no_handler_of_another_session() {
+    for closes in [false, true] {
+        let host = TestHost::cold();
+        let [vm, passed] = ["vm", "passed"].map(|text| create(&host, ROOT, text).unwrap());
+        host.preserve(vm, 1, 20).unwrap();
+        host.preserve(passed, 1, 10).unwrap();
+        ops::add_dependency(&host, ROOT, passed, 1, Needed::Of(vm, 1)).unwrap();
+        let host = TestHost::opened(host.update());
+        let [vm, passed] = ["vm", "passed"].map(|text| claim(&host, ROOT, text).unwrap());
+        assert!(matches!(host.close(vm), Err(Error::Needed { .. })));
+        host.take_log();
+        host.leaves_rest.store(true, Ordering::SeqCst);
+        if closes {
+            host.close(passed).unwrap();
+        } else {
+            host.finish(passed).unwrap();
+        }
+        assert_eq!(asked(&host), ["10"]);
+        // The worker does.
+        assert_eq!(host.rests_wanted.load(Ordering::SeqCst), 1);
+        ops::do_rest(&host);
+        assert_eq!(asked(&host), ["20"]);
+        assert_eq!(host.state(), State::Normal);
+    }
 }
 
 /// Two sessions of each that need each other: they are finished in one go, while a handler

@@ -8,7 +8,7 @@ use std::thread;
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
-use luo_core::{ops, Error};
+use luo_core::{ops, Error, QUEUES};
 
 use crate::support::{name, Call, TestHost};
 
@@ -53,10 +53,23 @@ fn who_waits_for_a_transition_is_woken_by_its_end_alone() {
     assert_eq!(host.wake_ups.load(Ordering::SeqCst), WAITERS as u64);
 }
 
+/// How many sessions there are from one to the next that shares a queue with it.
+const SHARED: usize = QUEUES - 5;
+
+/// Whether they share a queue or not.
 #[test]
 fn who_waits_for_a_session_is_not_woken_by_another() {
+    for between in [1, SHARED] {
+        not_woken_by_another(between);
+    }
+}
+
+fn not_woken_by_another(between: usize) {
     let host = &TestHost::cold_as(true);
-    let [busy, other] = ["busy", "other"].map(|text| host.create(text));
+    let sessions: Vec<_> = (0..=between)
+        .map(|at| host.create(&format!("{at}")))
+        .collect();
+    let (busy, other) = (sessions[0], sessions[between]);
     let gathers = gather(host, Call::Preserve);
     thread::scope(|scope| {
         let preserve = scope.spawn(|| {

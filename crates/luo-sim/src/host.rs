@@ -133,9 +133,10 @@ impl CallHost for Machine {
         self.print(level, text);
     }
 
-    fn say_now_and_then(&self, level: Level, text: core::fmt::Arguments<'_>) {
+    fn say_now_and_then(&self, of: Part, level: Level, text: core::fmt::Arguments<'_>) {
         let is_said = {
             let mut lines = lock(&self.lines);
+            let lines = &mut lines[usize::from(of == Part::Users)];
             let is_over = |begun: Instant| begun.elapsed() >= Duration::from_secs(LINES_SECONDS);
             let (begun, said) = lines
                 .filter(|(begun, _)| !is_over(*begun))

@@ -54,8 +54,9 @@ pub(crate) struct Machine {
     pub(crate) faults: Faults,
     pub(crate) journal: Arc<Journal>,
     pub(crate) log: Log,
-    /// Since when lines that programs cause are counted, and how many there were.
-    pub(crate) lines: Mutex<Option<(Instant, u32)>>,
+    /// Since when lines that programs cause are counted, and how many there were: those of what
+    /// is users', and all others.
+    pub(crate) lines: Mutex<[Option<(Instant, u32)>; 2]>,
     pub(crate) stop: Arc<Stop>,
     pub(crate) driver: Option<Driver>,
     /// Whether it says that it has mainline's handler of memfds, in place of this project's.

@@ -26,11 +26,11 @@ impl Queues {
 
     /// A step has run to its end: wakes those whose condition it can have changed.
     pub(crate) fn wake<H: Host>(&self, engine: &mut Guard<'_, H>) {
-        let woken = engine.take_woken();
-        if self.sleepers.load(Ordering::Relaxed) > 0 {
-            for queue in woken {
-                self.queues[queue].notify_all();
-            }
+        if self.sleepers.load(Ordering::Relaxed) == 0 {
+            return engine.forget_woken();
+        }
+        for wake in engine.take_woken() {
+            self.queues[wake.queue].notify_all();
         }
     }
 
@@ -47,7 +47,7 @@ impl Queues {
         engine: Guard<'a, H>,
         most: Option<Duration>,
     ) -> Guard<'a, H> {
-        let queue = &self.queues[engine.queue()];
+        let queue = &self.queues[engine.spot().queue()];
         self.sleepers.fetch_add(1, Ordering::Relaxed);
         let engine = match most {
             None => queue.wait(engine),

@@ -16,6 +16,7 @@
 //! | `kvm` (a feature) | what KVM's crates leave unsafe, or out |
 //! | [`same`] | whether two descriptors are one open file |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
+//! | [`scheduling`] | when a thread runs beside others, for tests |
 //! | [`standard`] | standard output, of which nothing is lost without a word |
 //! | [`swap`] | room for pages that are swapped out, for tests |
 //! | [`test_driver`] | the parameters of the simulator's test driver |
@@ -70,6 +71,7 @@ mod name;
 pub mod process;
 pub mod raw;
 pub mod same;
+pub mod scheduling;
 pub mod seccomp;
 mod session;
 mod session_contract;

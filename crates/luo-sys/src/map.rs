@@ -105,6 +105,27 @@ impl MappedFile {
         self.advise(libc::MADV_COLLAPSE)
     }
 
+    /// Has the kernel take a page of the mapping for one whose memory has failed, as a machine
+    /// check does (`MADV_HWPOISON`): that page is lost until the machine boots anew, and the kernel
+    /// ends this process, which has it mapped. So this does not come back unless it fails.
+    ///
+    /// # Errors
+    /// EINVAL: the kernel cannot, or there is no such page. EPERM.
+    pub fn poison(&self, offset: usize) -> Result<()> {
+        let call = "madvise";
+        const PAGE: usize = 4096;
+        if offset % PAGE != 0 || offset.saturating_add(PAGE) > self.len() {
+            return Err(Error::of(call)(rustix::io::Errno::INVAL));
+        }
+        let at = self.pointer.wrapping_byte_add(offset);
+        // SAFETY: By the invariant and the look above this is a page of a mapping of ours. All
+        // access to what is in it is by this process's atomics, or ends in a signal.
+        match unsafe { libc::madvise(at, PAGE, libc::MADV_HWPOISON) } {
+            0 => Ok(()),
+            _ => Err(Error::last(call)),
+        }
+    }
+
     /// Puts pages of the mapping into a pipe as they are: nothing is copied, and the pipe refers to
     /// them until they are read from it, as a device does that is told to read them.
     ///

@@ -5,6 +5,7 @@ use core::fmt;
 use core::sync::atomic::Ordering;
 
 use luo_calls::{CallHost, Level};
+use luo_core::Part;
 
 use crate::host::TestHost;
 
@@ -24,7 +25,7 @@ impl CallHost for TestHost {
     }
 
     /// Each line, so that a test can count them.
-    fn say_now_and_then(&self, level: Level, text: fmt::Arguments<'_>) {
+    fn say_now_and_then(&self, _of: Part, level: Level, text: fmt::Arguments<'_>) {
         self.say(level, text);
     }
 }

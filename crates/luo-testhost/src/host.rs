@@ -15,7 +15,7 @@ use luo_calls::Level;
 use luo_core::mem::fault;
 use luo_core::note::Unread;
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Error, Failure, Host, PageError, Part, QUEUES, Refusal, UserKinds};
+use luo_core::{Access, Engine, Error, Failure, Host, PageError, Part, Refusal, UserKinds};
 
 use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
@@ -23,6 +23,7 @@ use crate::script::{Call, Hook, Script};
 use crate::turns::Turns;
 
 pub use self::pipes::{PipesOfHost, TestPipe};
+use self::steps::Sleeper;
 
 pub use self::objects::{
     FROZEN, TestFile, TestFlb, TestHandler, TestObject, TestPin, TestPrivate, TestSubsystem,
@@ -33,12 +34,9 @@ pub struct TestHost {
     /// All wait here, whatever their queue, and look again after each step: a step that
     /// can go on although nobody has woken its queue is an error of the engine.
     stepped: Condvar,
-    /// How often each queue was woken.
-    woken: [AtomicU64; QUEUES],
-    /// Callers who wait in each queue.
-    queued: [AtomicU64; QUEUES],
-    /// Wake-ups that a host would have made: callers who waited in a queue when it was
-    /// woken.
+    /// Callers who wait.
+    sleepers: Mutex<Vec<Arc<Sleeper>>>,
+    /// Wake-ups that a host would have made: callers who waited when somebody woke them.
     pub wake_ups: AtomicU64,
     /// Whether other threads can end a wait.
     threaded: bool,
@@ -48,6 +46,10 @@ pub struct TestHost {
     pub impatient: AtomicBool,
     /// Somebody else takes over what was handed over, not who needs it.
     pub has_worker: AtomicBool,
+    /// Whoever finishes a session leaves to somebody else what follows for others.
+    pub leaves_rest: AtomicBool,
+    /// How often that one was called.
+    pub rests_wanted: AtomicU64,
     /// What was handed over is not of this host's making: FLBs and subsystems do not
     /// look at what was left for them.
     pub foreign: AtomicBool,
@@ -85,13 +87,14 @@ impl TestHost {
         Self {
             engine: Mutex::new(Engine::new((0x0123_4567, 0x89ab_cdef))),
             stepped: Condvar::new(),
-            woken: std::array::from_fn(|_| AtomicU64::new(0)),
-            queued: std::array::from_fn(|_| AtomicU64::new(0)),
+            sleepers: Mutex::default(),
             wake_ups: AtomicU64::new(0),
             threaded,
             kills: AtomicBool::new(false),
             impatient: AtomicBool::new(false),
             has_worker: AtomicBool::new(false),
+            leaves_rest: AtomicBool::new(false),
+            rests_wanted: AtomicU64::new(0),
             foreign: AtomicBool::new(false),
             one_opener: AtomicBool::new(false),
             memfds_only: AtomicBool::new(false),

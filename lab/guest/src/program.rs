@@ -4,13 +4,14 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_scenes::stage::within;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A program has what it needs for its part, and waits for [`GO`].
 pub(crate) const READY: &str = "ready";
@@ -21,7 +22,21 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// In a program: waits until it may go on.
 pub(crate) fn wait_to_go() {
-    while !Path::new(GO).exists() {
+    wait_for(Path::new(GO));
+}
+
+/// In a program: waits until those may go on that play its part.
+pub(crate) fn wait_to_go_as(part: &str) {
+    wait_for(&go_of(part));
+}
+
+/// A file that is there when those may go on that play a part, beside others that may not.
+pub(crate) fn go_of(part: &str) -> PathBuf {
+    format!("{GO}-{part}").into()
+}
+
+fn wait_for(file: &Path) {
+    while !file.exists() {
         std::thread::sleep(PAUSE);
     }
 }
@@ -101,6 +116,18 @@ impl Program {
     /// It has ended before, and been waited for.
     pub(crate) fn signal(&mut self) -> Result<()> {
         Ok(self.child.kill()?)
+    }
+
+    /// Does something while it stands still.
+    ///
+    /// # Errors
+    /// It has ended; or that fails.
+    pub(crate) fn while_it_stands<T>(&self, does: impl FnOnce() -> Result<T>) -> Result<T> {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::STOP)?;
+        let done = does();
+        kill_process(pid, Signal::CONT)?;
+        done
     }
 
     /// Kills it, and waits until it is gone.

@@ -406,8 +406,6 @@ fn the_kernels_host_has_one_ring() {
         "handlers::memfd::half",
         "handlers::memfd::pools",
         "host",
-        "state",
-        "takeover",
     ];
     assert_eq!(host.circles(), [ring]);
 }

@@ -3,9 +3,11 @@
 //! as long as it likes.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::scope;
+use std::thread::{self, scope};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,7 +15,7 @@ use luo_sys::unanswered::Unanswered;
 use luo_sys::{Cause, Errno, State, Token};
 
 use super::super::owners::{create, full};
-use super::super::tools::{enter, session, state_is};
+use super::super::tools::{enter, incoming, session, state_is};
 use super::ends::{Ends, READ, WRITE, pipe};
 use crate::case::Context;
 use crate::check::{device, name, refused, same, skip};
@@ -133,6 +135,69 @@ pub(super) fn closed_by_root(_: &mut Context<'_>) -> Result<()> {
         })?;
         state_is(root, State::Normal)
     })
+}
+
+/// Pipes that a user holds: of what a transition waits for those of users the first eight take all.
+const HELD: u64 = 12;
+
+/// A user holds many pipes for ever, and another writes to its own all the time.
+pub(super) fn leave_busy(context: &mut Context<'_>) -> Result<()> {
+    let root = context.device()?;
+    if !Unanswered::is_there() {
+        return Err(skip("no fault stays unanswered here"));
+    }
+    let _delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
+    let [one, other] = USERS;
+    let (holds, busy) = (create(one, "held")?, create(other, "busy")?);
+    for number in 0..HELD {
+        let ends = pipe()?;
+        as_user(one, || preserve(&holds, &ends, 10 * number))?;
+        let page = Arc::new(Unanswered::new()?);
+        let own = Arc::clone(&page);
+        // It does not come back.
+        thread::spawn(move || own.write_into(&ends.writes));
+        ensure!(
+            page.is_reached(PATIENCE)?,
+            "the writer does not stand still"
+        );
+        context.hold(page);
+    }
+    let Ends { reads, writes } = pipe()?;
+    let (its_reads, its_writes) = (reads.try_clone()?, writes.try_clone()?);
+    let ends = Ends { reads, writes };
+    as_user(other, || preserve(&busy, &ends, 0))?;
+    thread::spawn(move || {
+        let mut bytes = [0; 64];
+        loop {
+            let _ = rustix::io::write(&its_writes, &bytes);
+            let _ = rustix::io::read(&its_reads, &mut bytes);
+        }
+    });
+    context.hold((holds, busy, ends, root));
+    Ok(())
+}
+
+/// What was held is lost, and what was busy is there.
+pub(super) fn busy(_: &mut Context<'_>) -> Result<()> {
+    let [one, other] = USERS;
+    let came = incoming(&format!("uid:{other}:busy"))?;
+    let mut ends = Ends {
+        reads: came.retrieve_fd(READ)?.into(),
+        writes: came.retrieve_fd(WRITE)?.into(),
+    };
+    ends.writes.write_all(b"more")?;
+    ensure!(
+        ends.reads.read(&mut [0; 1 << 16])? >= 4,
+        "it is another pipe"
+    );
+    came.finish()?;
+    let lost = incoming(&format!("uid:{one}:held"))?;
+    for number in 0..HELD {
+        let token = Token(10 * number + READ.0);
+        refused(lost.retrieve_fd(token), Errno::ENOTRECOVERABLE)?;
+    }
+    Ok(lost.finish()?)
 }
 
 /// Pipes that have lines, and writers that stand in each.

@@ -31,7 +31,7 @@ impl Sysctl {
         format!("/proc/sys/kernel/{name}")
     }
 
-    fn set(name: &str, number: u32) -> Result<Self> {
+    pub(super) fn set(name: &str, number: u32) -> Result<Self> {
         let path = Self::path(name);
         let before = fs::read_to_string(&path).with_context(|| path.clone())?;
         fs::write(&path, number.to_string())?;

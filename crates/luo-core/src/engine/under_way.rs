@@ -50,7 +50,10 @@ impl<H: Host> Engine<H> {
 
     /// Takes a whole session for an operation, waiting for those on its files.
     pub(crate) fn lock_session(&mut self, id: SessionId) -> Poll<Result<(), Error>> {
-        core::task::ready!(self.update.admits())?;
+        match self.update.admits() {
+            Poll::Ready(Ok(())) => {}
+            waits_or_fails => return waits_or_fails,
+        }
         let Some(session) = self.sessions.get_mut(id) else {
             return Poll::Ready(Err(Error::NoSession));
         };

@@ -40,8 +40,11 @@ pub(crate) enum Stage<H: Host> {
 /// A file that came from the previous kernel.
 pub(crate) struct Arrived<H: Host> {
     pub(crate) handler: H::Handler,
-    pub(crate) pin: H::Pin,
+    // Goes before the pin: it may run the handler's code when it does.
     pub(crate) progress: Progress<H>,
+    /// Held until the file is gone, so that the handler stays.
+    #[allow(dead_code, reason = "held, not read")]
+    pub(crate) pin: H::Pin,
 }
 
 /// How far the restoring of a file is.

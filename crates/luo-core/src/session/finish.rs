@@ -11,58 +11,185 @@ use crate::participant::flb_life::finish_flbs;
 use crate::session::{Arrived, File, Progress};
 use crate::within::Within;
 
-/// Finishes a session that the caller has for itself, from where `Engine::begin_finish` has
-/// begun. Each step ends with one file and begins with the next: with few files, going in
-/// and out of the engine is most of the work.
-pub(crate) fn finish_begun<H: Lock>(
-    host: &H,
+/// The finishing of a session that somebody has for itself: how far it is, and what is in the
+/// hands of who does it. Steps under the engine's lock change it where it is and give nothing
+/// back: files and errors are large, and a result is copied more than once on its way out.
+pub(crate) struct Finishing<H: Host> {
     session: SessionId,
-    begun: Result<Finishing<H>, Error>,
-) -> Result<(), Error> {
-    let mut finishing = begun?;
-    // First all are asked, then all are finished: the session as a whole.
-    loop {
-        finishing = match finishing {
-            Finishing::ToLook(from) => host.now(|engine| engine.look_from(session, Some(from)))?,
-            Finishing::ToAsk(from) => host.now(|engine| engine.ask_from(session, Some(from))),
-            Finishing::ToArrange => {
-                let last = arrange_session(host, session);
-                host.now(|engine| engine.begin_letting_go(last, Backwards::InOrder))
-            }
-            Finishing::Asked(id, taken) => {
-                let agreed = taken.arrived.handler.can_finish(host, &taken.view());
-                host.now(|engine| engine.answered(session, id, taken, agreed))?
-            }
-            Finishing::Agreed(id, taken, next, way) => {
-                let held = taken.map(|taken| let_go(host, taken));
-                let (gone, next) = Within::Call.step(host, |engine| {
-                    let gone = engine.remove_file(id);
-                    (gone, engine.begin_letting_go(next, way))
-                });
-                drop(gone);
-                drop(held);
-                next
-            }
-            Finishing::Done => return Ok(()),
-        }
-    }
+    at: At,
+    /// The file whose handler is to be asked, or to let go.
+    taken: Option<Taken<H>>,
+    /// Why the session cannot be finished.
+    refused: Option<Error>,
 }
 
-/// How far the finishing of a session is, with a file in the hands of who does it.
-pub(crate) enum Finishing<H: Host> {
+/// How far the finishing of a session is.
+#[derive(Clone, Copy)]
+enum At {
     /// Whether others need files of the session is to be looked at from this one on.
     ToLook(FileId),
     /// The handlers of files are to be asked from this one on.
     ToAsk(FileId),
     /// All have agreed, and the files need each other: they are to be put in order.
     ToArrange,
-    /// The handler of a file is to be asked.
-    Asked(FileId, Taken<H>),
-    /// All have agreed: the handler of a file is to let go, and then that of the file before
+    /// The handler of this file is to be asked.
+    Asked(FileId),
+    /// All have agreed: the handler of this file is to let go, and then that of the file before
     /// it. Of one that was lost there is nothing to release.
-    Agreed(FileId, Option<Taken<H>>, Option<FileId>, Backwards),
-    /// There is no file left.
+    Agreed(FileId, Option<FileId>, Backwards),
+    /// There is no file left, or the session cannot be finished.
     Done,
+}
+
+/// Finishes a session that the caller has for itself, from where [`Finishing::begin`] has
+/// begun. Each step ends with one file and begins with the next: with few files, going in
+/// and out of the engine is most of the work.
+pub(crate) fn finish_begun<H: Lock>(host: &H, finishing: &mut Finishing<H>) {
+    // First all are asked, then all are finished: the session as a whole.
+    loop {
+        match finishing.at {
+            At::ToLook(from) => host.now(|engine| finishing.look_from(engine, Some(from))),
+            At::ToAsk(from) => host.now(|engine| finishing.ask_from(engine, Some(from))),
+            At::ToArrange => {
+                let last = arrange_session(host, finishing.session);
+                host.now(|engine| finishing.let_go_from(engine, last, Backwards::InOrder));
+            }
+            At::Asked(id) => {
+                let agreed = finishing.taken.as_ref().is_none_or(|taken| {
+                    let handler = &taken.arrived.handler;
+                    handler.can_finish(host, &taken.view())
+                });
+                host.now(|engine| finishing.answered(engine, id, agreed));
+            }
+            At::Agreed(id, next, way) => {
+                if let Some(taken) = &finishing.taken {
+                    let_go(host, taken);
+                }
+                // What the file held goes when the engine has forgotten it; the step puts the
+                // next one in its place.
+                let held = next.and_then(|_| finishing.taken.take());
+                let mut gone = None;
+                Within::Call.step(host, |engine| {
+                    gone = engine.remove_file(id);
+                    finishing.let_go_from(engine, next, way);
+                });
+                drop(gone);
+                drop(held);
+                if next.is_none() {
+                    finishing.taken = None;
+                }
+            }
+            At::Done => return,
+        }
+    }
+}
+
+impl<H: Host> Finishing<H> {
+    /// That of a session, before it has begun.
+    pub(crate) const fn of(session: SessionId) -> Self {
+        Self {
+            session,
+            at: At::Done,
+            taken: None,
+            refused: None,
+        }
+    }
+
+    /// The session cannot be finished.
+    pub(crate) fn refuse(&mut self, why: Error) {
+        self.at = At::Done;
+        self.refused = Some(why);
+    }
+
+    /// Whether the session cannot be finished.
+    pub(crate) const fn is_refused(&self) -> bool {
+        self.refused.is_some()
+    }
+
+    /// What has come of it.
+    ///
+    /// # Errors
+    /// Why the session cannot be finished.
+    pub(crate) fn outcome(&mut self) -> Result<(), Error> {
+        self.refused.take().map_or(Ok(()), Err)
+    }
+
+    /// Begins, now that the caller has the session for itself.
+    pub(crate) fn begin(&mut self, engine: &mut Engine<H>) {
+        let first = engine.first_file(self.session);
+        if engine.graph.edge_count() == 0 {
+            self.ask_from(engine, first);
+        } else {
+            self.look_from(engine, first);
+        }
+    }
+
+    /// Looks for a stretch whether others need files of the session, from one on. If all were
+    /// looked at, the handlers are asked. Arrived files get no new dependencies.
+    fn look_from(&mut self, engine: &mut Engine<H>, from: Option<FileId>) {
+        let looked = from.map_or(Ok(None), |from| engine.needed_elsewhere(self.session, from));
+        match looked {
+            Ok(Some(behind)) => self.at = At::ToLook(behind),
+            Ok(None) => {
+                let first = engine.first_file(self.session);
+                self.ask_from(engine, first);
+            }
+            Err(why) => self.refuse(why),
+        }
+    }
+
+    /// Asks for a file of the session, or for those behind it if it was lost. When there are
+    /// no more, all have agreed.
+    fn ask_from(&mut self, engine: &mut Engine<H>, mut next: Option<FileId>) {
+        let mut budget = Budget::of_a_stretch();
+        while let Some(id) = next {
+            self.taken = engine.take_arrived(id);
+            if self.taken.is_some() {
+                self.at = At::Asked(id);
+                return;
+            }
+            if !budget.has_room_for(0) {
+                self.at = At::ToAsk(id);
+                return;
+            }
+            next = engine.next_file(id);
+        }
+        match engine.last_if_listed(self.session) {
+            Some((last, way)) => self.let_go_from(engine, last, way),
+            None => self.at = At::ToArrange,
+        }
+    }
+
+    /// A handler has answered.
+    fn answered(&mut self, engine: &mut Engine<H>, id: FileId, agreed: bool) {
+        let next = engine.next_file(id);
+        if agreed && next.is_none() {
+            // The last that is asked is the first that lets go, if no file needs another.
+            if let Some((Some(last), way)) = engine.last_if_listed(self.session) {
+                if last == id {
+                    self.at = At::Agreed(id, engine.before(id, way), way);
+                    return;
+                }
+            }
+        }
+        if let Some(taken) = self.taken.take() {
+            engine.put_arrived(id, taken.arrived);
+        }
+        match agreed {
+            true => self.ask_from(engine, next),
+            false => self.refuse(engine.cannot_finish(id)),
+        }
+    }
+
+    /// The next file that is let go of. Nothing is in hand.
+    fn let_go_from(&mut self, engine: &mut Engine<H>, next: Option<FileId>, way: Backwards) {
+        let Some(id) = next else {
+            self.at = At::Done;
+            return;
+        };
+        self.taken = engine.take_arrived(id);
+        self.at = At::Agreed(id, engine.before(id, way), way);
+    }
 }
 
 /// Asks a file's handler whether it lets go. Its session is locked.
@@ -80,22 +207,21 @@ pub(crate) fn can_finish<H: Lock>(host: &H, id: FileId) -> bool {
 pub(crate) fn finish_file<H: Lock>(host: &H, within: Within, id: FileId) -> bool {
     let taken = host.now(|engine| engine.take_arrived(id));
     let released = taken.as_ref().is_some_and(|taken| !taken.is_given());
-    let held = taken.map(|taken| let_go(host, taken));
+    if let Some(taken) = &taken {
+        let_go(host, taken);
+    }
     let gone = within.step(host, |engine| engine.remove_file(id));
     drop(gone);
-    drop(held);
+    drop(taken);
     released
 }
 
-/// The handler lets go. The file and then the pin on its handler's owner, which come back,
-/// go when the engine has forgotten the file.
-fn let_go<H: Lock>(host: &H, taken: Taken<H>) -> (Progress<H>, H::Pin) {
+/// The handler lets go. What is taken is dropped when the engine has forgotten the file.
+fn let_go<H: Lock>(host: &H, taken: &Taken<H>) {
     taken.arrived.handler.finish(host, &taken.view());
     if let Some(handler) = taken.with_flbs {
         finish_flbs(host, handler);
     }
-    let Arrived { pin, progress, .. } = taken.arrived;
-    (progress, pin)
 }
 
 /// An incoming file in the hands of an operation.
@@ -133,78 +259,6 @@ impl<H: Host> Engine<H> {
 
     fn next_file(&self, before: FileId) -> Option<FileId> {
         self.files.get(before)?.links.next
-    }
-
-    /// Begins to finish a session that the caller has for itself.
-    ///
-    /// # Errors
-    /// [`Error::Needed`].
-    pub(crate) fn begin_finish(&mut self, session: SessionId) -> Result<Finishing<H>, Error> {
-        let first = self.first_file(session);
-        if self.graph.edge_count() == 0 {
-            return Ok(self.ask_from(session, first));
-        }
-        self.look_from(session, first)
-    }
-
-    /// Looks for a stretch whether others need files of the session, from one on. If all were
-    /// looked at, the handlers are asked. Arrived files get no new dependencies.
-    fn look_from(
-        &mut self,
-        session: SessionId,
-        from: Option<FileId>,
-    ) -> Result<Finishing<H>, Error> {
-        if let Some(from) = from {
-            if let Some(behind) = self.needed_elsewhere(session, from)? {
-                return Ok(Finishing::ToLook(behind));
-            }
-        }
-        Ok(self.ask_from(session, self.first_file(session)))
-    }
-
-    /// Asks for a file of a session, or for those behind it if it was lost. When there are
-    /// no more, all have agreed.
-    fn ask_from(&mut self, session: SessionId, mut next: Option<FileId>) -> Finishing<H> {
-        let mut budget = Budget::of_a_stretch();
-        while let Some(id) = next {
-            if let Some(taken) = self.take_arrived(id) {
-                return Finishing::Asked(id, taken);
-            }
-            if !budget.has_room_for(0) {
-                return Finishing::ToAsk(id);
-            }
-            next = self.next_file(id);
-        }
-        match self.last_if_listed(session) {
-            Some((last, way)) => self.begin_letting_go(last, way),
-            None => Finishing::ToArrange,
-        }
-    }
-
-    /// A handler has answered.
-    fn answered(
-        &mut self,
-        session: SessionId,
-        id: FileId,
-        taken: Taken<H>,
-        agreed: bool,
-    ) -> Result<Finishing<H>, Error> {
-        self.put_arrived(id, taken.arrived);
-        if !agreed {
-            return Err(self.cannot_finish(id));
-        }
-        Ok(self.ask_from(session, self.next_file(id)))
-    }
-
-    /// The next file that is let go of.
-    fn begin_letting_go(&mut self, next: Option<FileId>, way: Backwards) -> Finishing<H> {
-        match next {
-            None => Finishing::Done,
-            Some(id) => {
-                let taken = self.take_arrived(id);
-                Finishing::Agreed(id, taken, self.before(id, way), way)
-            }
-        }
     }
 
     /// Whether a file of another session needs one of a stretch of this session's, which

@@ -12,13 +12,14 @@ use crate::session::Session;
 use crate::within::Within;
 
 /// Finishes and removes an incoming session that the caller has for itself, from where
-/// `Engine::begin_finish` has begun.
+/// [`Finishing::begin`] has begun.
 pub(crate) fn end_incoming<H: Lock>(
     host: &H,
     id: SessionId,
-    begun: Result<Finishing<H>, Error>,
+    finishing: &mut Finishing<H>,
 ) -> Result<(), Error> {
-    if let Err(why) = finish_begun(host, id, begun) {
+    finish_begun(host, finishing);
+    if let Err(why) = finishing.outcome() {
         Within::Call.step(host, |engine| {
             engine.unlock_closed(id);
             // What needed it may have been finished since; who did so has passed this one by.

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
+use crate::session::finish::Finishing;
 use crate::session::remove::end_incoming;
 use crate::session::scope::Scope;
 use crate::session::together::finish_together;
@@ -64,6 +65,7 @@ pub(crate) fn retry_closed<H: Lock>(
 /// # Errors
 /// As [`crate::update::leave::close_session`], and [`Error::Frozen`].
 fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<bool, Error> {
+    let mut finishing = Finishing::of(id);
     let begun = host.now(|engine| {
         // It waits neither for the end of a freeze, because the caller may have been closing
         // another session, and a close must not wait so long; nor for a call that has this
@@ -75,17 +77,19 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<bool, Error> {
         let session = engine.sessions.get(id);
         let waits = session.is_some_and(|s| s.is_closed_pending() && s.busy == 0);
         if !waits {
-            return Ok(None);
+            return Ok(false);
         }
         match engine.lock_session(id) {
-            Poll::Ready(locked) => locked.map(|()| Some(engine.begin_finish(id))),
-            Poll::Pending => Ok(None),
+            Poll::Ready(locked) => locked?,
+            Poll::Pending => return Ok(false),
         }
+        finishing.begin(engine);
+        Ok(true)
     })?;
-    match begun {
-        Some(begun) => end_incoming(host, id, begun).map(|()| true),
-        None => Ok(false),
+    if begun {
+        end_incoming(host, id, &mut finishing)?;
     }
+    Ok(begun)
 }
 
 impl<H: Host> Engine<H> {

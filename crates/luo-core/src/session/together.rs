@@ -150,6 +150,21 @@ struct Group {
 }
 
 impl Group {
+    /// One for a scope that is not among those there are. With so many at once, somebody is at it
+    /// already; one is kept free of users.
+    const fn free(taken: u32, scope: Scope) -> Option<Self> {
+        let number = taken.trailing_ones();
+        let most = match scope {
+            Scope::User(_) => u32::BITS.saturating_sub(1),
+            Scope::All | Scope::NoUsers => u32::BITS,
+        };
+        if number < most {
+            Some(Self { number, scope })
+        } else {
+            None
+        }
+    }
+
     fn has<H: Host>(self, session: &Session<H>) -> bool {
         let group = session.incoming().and_then(|incoming| incoming.together);
         group == Some(self.number)
@@ -173,12 +188,8 @@ impl<H: Host> Engine<H> {
         {
             return None;
         }
-        let number = self.groups.trailing_ones();
-        // With so many at once, somebody is at it already.
-        if number >= u32::BITS {
-            return None;
-        }
-        let group = Group { number, scope };
+        let group = Group::free(self.groups, scope)?;
+        let number = group.number;
         self.groups |= group.bit();
         let waits = |session: &Session<H>| session.is_closed_pending() && session.busy == 0;
         let mut next = self.next_within(scope, None, waits);
@@ -284,5 +295,27 @@ impl<H: Host> Engine<H> {
         let file = self.files.get(id)?;
         let next = || self.first_from(group, self.next_together(group, Some(file.session)));
         file.links.next.or_else(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_cannot_have_all_groups() {
+        let mut taken = 0;
+        let mut of_users = 0;
+        while let Some(group) = Group::free(taken, Scope::User(of_users)) {
+            assert_eq!(taken & group.bit(), 0);
+            taken |= group.bit();
+            of_users += 1;
+        }
+        assert_eq!(of_users, 31);
+        for scope in [Scope::All, Scope::NoUsers] {
+            let group = Group::free(taken, scope).unwrap();
+            assert_eq!(taken & group.bit(), 0);
+            assert!(Group::free(taken | group.bit(), scope).is_none());
+        }
     }
 }

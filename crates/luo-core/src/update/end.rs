@@ -158,6 +158,12 @@ impl<H: Host> Engine<H> {
         false
     }
 
+    /// The number of the caller's wish that the update end, if it is to. Whoever asks has
+    /// somebody try.
+    pub(crate) fn wants_end(&mut self) -> Option<u64> {
+        self.has_finished().then(|| self.update.want_end())
+    }
+
     /// Whether there were sessions of the previous kernel and all are finished.
     pub(crate) fn has_finished(&self) -> bool {
         self.state() == State::Updated

@@ -2,7 +2,7 @@
 //! Leaving a session: finishing it, and closing it. Either may be the last thing an
 //! update waited for.
 
-use core::task::{ready, Poll};
+use core::task::Poll;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -11,7 +11,7 @@ use crate::id::SessionId;
 use crate::lock::Lock;
 use crate::session::finish::{finish_begun, Finishing};
 use crate::session::preserve::unpreserve_all;
-use crate::session::remove::{drop_out, end_incoming, remove_locked, Out};
+use crate::session::remove::{drop_out, end_incoming, remove_locked};
 use crate::session::retry::retry_closed;
 use crate::session::scope::Scope;
 use crate::session::{Direction, Session};
@@ -29,21 +29,34 @@ use crate::within::Within;
 /// [`Error::CannotFinish`] and [`Error::Needed`] name the file,
 /// [`Error::WrongDirection`], [`Error::Frozen`].
 pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    let begun = host.wait_killable(|engine| {
-        let direction = engine.sessions.get(id).map(Session::direction);
-        if direction == Some(Direction::Outgoing) {
-            return Poll::Ready(Err(Error::WrongDirection));
+    let mut finishing = Finishing::of(id);
+    let locked = host.wait_killable(|engine| {
+        let session = engine.sessions.get(id);
+        if session.is_some_and(|session| session.direction() == Direction::Outgoing) {
+            finishing.refuse(Error::WrongDirection);
+            return Poll::Ready(false);
         }
-        let is_claimed = engine.sessions.get(id).is_some_and(Session::is_claimed);
-        ready!(engine.lock_session(id))?;
-        Poll::Ready(Ok(match is_claimed {
-            true => engine.begin_finish(id),
-            false => Err(Error::NoSession),
-        }))
-    })??;
-    let outcome = finish_begun(host, id, begun);
+        let is_claimed = session.is_some_and(Session::is_claimed);
+        match engine.lock_session(id) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(why)) => {
+                finishing.refuse(why);
+                return Poll::Ready(false);
+            }
+            Poll::Pending => return Poll::Pending,
+        }
+        match is_claimed {
+            true => finishing.begin(engine),
+            false => finishing.refuse(Error::NoSession),
+        }
+        Poll::Ready(true)
+    })?;
+    if !locked {
+        return finishing.outcome();
+    }
+    finish_begun(host, &mut finishing);
     let (more, scope) = Within::Call.step(host, |engine| {
-        if outcome.is_ok() {
+        if !finishing.is_refused() {
             engine.set_finished(id);
         }
         // Once it is unlocked it may go.
@@ -54,7 +67,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     if more {
         after_finish(host, scope);
     }
-    outcome
+    finishing.outcome()
 }
 
 /// Ends a session whose last descriptor is closed.
@@ -70,37 +83,52 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 /// [`Error::CannotFinish`] or [`Error::Needed`] for an incoming session that stays. The host tells
 /// somebody: whoever closed the descriptor will not look.
 pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
+    // Large, and so they stay where they are, see `Finishing`.
+    let mut finishing = Finishing::of(id);
+    let mut gone = None;
     let closing = host.wait(|engine| {
         let session = engine.sessions.get(id);
         let direction = session.map(Session::direction);
         if engine.keeps(id) {
             engine.orphan(id);
-            return Poll::Ready(Ok::<_, Error>(Closing::Kept));
+            return Poll::Ready(Closing::Kept);
         }
-        ready!(engine.lock_session(id))?;
+        match engine.lock_session(id) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(why)) => {
+                finishing.refuse(why);
+                return Poll::Ready(Closing::Kept);
+            }
+            Poll::Pending => return Poll::Pending,
+        }
         let scope = engine.scope_of(id);
-        Poll::Ready(Ok(match direction {
+        Poll::Ready(match direction {
             None => Closing::Kept,
             Some(Direction::Outgoing) => Closing::Undone,
             Some(Direction::Incoming) if engine.has_no_files(id) => {
-                let gone = engine.take_out(id);
-                Closing::Gone(gone, engine.is_more_to_do(scope).then_some(scope))
+                gone = Some(engine.take_out(id));
+                Closing::Gone(engine.is_more_to_do(scope).then_some(scope))
             }
-            Some(Direction::Incoming) => Closing::Ended(engine.begin_finish(id), scope),
-        }))
-    })?;
+            Some(Direction::Incoming) => {
+                finishing.begin(engine);
+                Closing::Ended(scope)
+            }
+        })
+    });
     match closing {
-        Closing::Kept => return Ok(()),
-        Closing::Gone(gone, more) => {
-            drop_out(host, gone);
+        Closing::Kept => return finishing.outcome(),
+        Closing::Gone(more) => {
+            if let Some(gone) = gone {
+                drop_out(host, gone);
+            }
             if let Some(scope) = more {
                 after_finish(host, scope);
             }
             return Ok(());
         }
         Closing::Undone => unpreserve_all(host, id),
-        Closing::Ended(begun, scope) => {
-            let ended = end_incoming(host, id, begun);
+        Closing::Ended(scope) => {
+            let ended = end_incoming(host, id, &mut finishing);
             if let Err(Error::Needed { by, .. }) = &ended {
                 host.now(|engine| {
                     engine.look_for_retry(id, &by.session);
@@ -117,24 +145,53 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 }
 
 /// What becomes of a session that is closed.
-enum Closing<H: Host> {
+enum Closing {
     /// Nothing yet.
     Kept,
     /// It had nothing any more and is gone. With a scope there is more to do.
-    Gone(Out<H>, Option<Scope>),
+    Gone(Option<Scope>),
     /// An outgoing one.
     Undone,
     /// An incoming one, whose finishing has begun.
-    Ended(Result<Finishing<H>, Error>, Scope),
+    Ended(Scope),
 }
 
 /// Called after files of the previous kernel were finished: tries the sessions of a scope
 /// again that waited for them, and ends the update if this was the last session. Those of
-/// other owners are tried when they call.
+/// other owners are tried when they call. A user does nothing of that for others: a worker does.
 pub(crate) fn after_finish<H: Lock>(host: &H, scope: Scope) {
     if !host.now(|engine| engine.is_more_to_do(scope)) {
         return;
     }
+    if !host.leaves_rest_to_worker() {
+        try_again(host, scope);
+        end_if_all_finished(host);
+        return;
+    }
+    let is_own = scope != Scope::NoUsers;
+    if is_own {
+        try_again(host, scope);
+    }
+    let wish = host.now(Engine::wants_end);
+    if wish.is_some() || !is_own {
+        host.rest_is_wanted();
+    }
+    if let Some(wish) = wish {
+        // It is over then, unless another transition has kept it.
+        host.wait(|engine| engine.update.may_leave_end(wish));
+    }
+}
+
+/// Does what follows for others when a user has finished a session. For the worker of a host; see
+/// [`Lock::leaves_rest_to_worker`].
+pub fn do_rest<H: Lock>(host: &H) {
+    let wish = host.now(|engine| engine.update.ends_wanted());
+    try_again(host, Scope::NoUsers);
+    end_if_all_finished(host);
+    host.now(|engine| engine.update.end_was_tried(wish));
+}
+
+fn try_again<H: Lock>(host: &H, scope: Scope) {
     while host.now(|engine| engine.is_retry_wanted(scope)) {
         // A session that still cannot be finished is tried again and reported when the
         // next program has opened the device.
@@ -145,7 +202,6 @@ pub(crate) fn after_finish<H: Lock>(host: &H, scope: Scope) {
             break;
         }
     }
-    end_if_all_finished(host);
 }
 
 impl<H: Host> Engine<H> {

@@ -225,8 +225,9 @@ pub(crate) fn lose_subsystem<H: Lock>(host: &H, at: usize, why: &Failure) {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whose a session is, for [`tell`].
-    pub(crate) fn part_of_session(&self, id: SessionId) -> Part {
+    /// Whose a session is, for the log.
+    #[must_use]
+    pub fn part_of_session(&self, id: SessionId) -> Part {
         let session = self.sessions.get(id);
         session.map_or(Part::Administrators, |session| Part::of(session.owner))
     }

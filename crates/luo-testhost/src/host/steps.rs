@@ -3,13 +3,14 @@
 //! woken it.
 
 use std::panic::Location;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
 use luo_abi::errno::Errno;
 use luo_core::ops;
-use luo_core::{Engine, Error, Lock};
+use luo_core::{Engine, Error, Lock, Spot};
 
 use super::TestHost;
 use crate::ledger::in_step;
@@ -63,45 +64,54 @@ impl TestHost {
     }
 }
 
-/// A caller's sleep in a queue.
+/// A caller who sleeps.
+pub(super) struct Sleeper {
+    spot: Spot,
+    woken: AtomicBool,
+}
+
+/// A caller's sleep.
 struct Sleep<'a> {
     host: &'a TestHost,
-    queue: usize,
-    /// How often the queue had been woken.
-    woken: u64,
+    sleeper: Arc<Sleeper>,
 }
 
 impl Sleep<'_> {
     fn assert_woken(&self) {
-        let woken = self.host.woken[self.queue].load(Ordering::SeqCst);
-        assert_ne!(woken, self.woken, "nobody woke queue {}", self.queue);
+        let woken = self.sleeper.woken.load(Ordering::SeqCst);
+        assert!(woken, "nobody woke {:?}", self.sleeper.spot);
     }
 }
 
 impl Drop for Sleep<'_> {
     fn drop(&mut self) {
-        self.host.queued[self.queue].fetch_sub(1, Ordering::SeqCst);
+        let mut sleepers = self.host.sleepers.lock().unwrap();
+        sleepers.retain(|sleeper| !Arc::ptr_eq(sleeper, &self.sleeper));
     }
 }
 
 impl TestHost {
     /// A step has to wait.
     fn sleep(&self, engine: &Engine<Self>) -> Sleep<'_> {
-        let queue = engine.queue();
-        self.queued[queue].fetch_add(1, Ordering::SeqCst);
+        let sleeper = Arc::new(Sleeper {
+            spot: engine.spot(),
+            woken: AtomicBool::new(false),
+        });
+        self.sleepers.lock().unwrap().push(Arc::clone(&sleeper));
         Sleep {
             host: self,
-            queue,
-            woken: self.woken[queue].load(Ordering::SeqCst),
+            sleeper,
         }
     }
 
     /// A step has run to its end.
     pub(super) fn wake(&self, engine: &mut Engine<Self>) {
-        for queue in engine.take_woken() {
-            self.woken[queue].fetch_add(1, Ordering::SeqCst);
-            let callers = self.queued[queue].load(Ordering::SeqCst);
-            self.wake_ups.fetch_add(callers, Ordering::SeqCst);
+        let sleepers = self.sleepers.lock().unwrap();
+        for wake in engine.take_woken() {
+            for sleeper in sleepers.iter().filter(|s| wake.concerns(s.spot)) {
+                sleeper.woken.store(true, Ordering::SeqCst);
+                self.wake_ups.fetch_add(1, Ordering::SeqCst);
+            }
         }
     }
 }
@@ -161,6 +171,14 @@ impl Lock for TestHost {
             return self.turn_unless(Some(Errno::EBUSY), step);
         }
         self.wait_killable(step)
+    }
+
+    fn leaves_rest_to_worker(&self) -> bool {
+        self.leaves_rest.load(Ordering::SeqCst)
+    }
+
+    fn rest_is_wanted(&self) {
+        self.rests_wanted.fetch_add(1, Ordering::SeqCst);
     }
 
     fn bring_over(&self) -> Option<Result<(), Error>> {

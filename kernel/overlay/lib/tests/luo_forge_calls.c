@@ -7,6 +7,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cleanup.h>
+#include <linux/kstrtox.h>
 #include <linux/lockdep.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -16,7 +17,9 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
+#include "../../kernel/liveupdate/rust/luo_shim.h"
 #include "luo_forge.h"
 
 /* The log of callbacks: what does not fit is lost. */
@@ -151,6 +154,42 @@ static const struct kernel_param_ops forge_hold_ops = {
 	.set = forge_hold_set,
 };
 module_param_cb(hold, &forge_hold_ops, NULL, 0644);
+
+#ifdef CONFIG_LIVEUPDATE_RUST
+/* The user in whose line something is to be done. */
+static u32 forge_line_user;
+
+static void forge_in_line(void *data)
+{
+	forge_enter("line:%u", *(u32 *)data);
+}
+
+static void forge_line_work(struct work_struct *work)
+{
+	u32 user = READ_ONCE(forge_line_user);
+
+	luo_shim_run_in_line(user % (LUO_SHIM_LINES - 1), false, forge_in_line, &user);
+}
+static DECLARE_WORK(forge_line, forge_line_work);
+
+static int forge_line_set(const char *value, const struct kernel_param *param)
+{
+	u32 user;
+	int err = kstrtou32(value, 0, &user);
+
+	if (err)
+		return err;
+	WRITE_ONCE(forge_line_user, user);
+	queue_work(system_dfl_wq, &forge_line);
+	return 0;
+}
+
+/* A user in whose line a callback is called, which may have to wait as all others. */
+static const struct kernel_param_ops forge_line_ops = {
+	.set = forge_line_set,
+};
+module_param_cb(line, &forge_line_ops, NULL, 0200);
+#endif
 
 static int forge_held_get(char *page, const struct kernel_param *param)
 {

@@ -28,6 +28,9 @@
  * open of the device has an ID, from 1 in the order of the opens since boot; a file
  * that comes from the previous kernel still has the one it had there.
  *
+ * Pages that never come: a splice from the device puts one into a pipe of which reads say
+ * ENODATA, as of a page of a file whose server is gone.
+ *
  * Subsystems: forge-a and forge-b, registered on request.
  *
  * The parameters in /sys/module/luo_forge/parameters make callbacks fail or wait on
@@ -48,8 +51,10 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/pipe_fs_i.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/splice.h>
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
@@ -237,12 +242,40 @@ static int forge_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
+static int forge_confirm(struct pipe_inode_info *pipe, struct pipe_buffer *buf)
+{
+	return -ENODATA;
+}
+
+static const struct pipe_buf_operations forge_never_comes = {
+	.confirm	= forge_confirm,
+	.release	= generic_pipe_buf_release,
+	.get		= generic_pipe_buf_get,
+};
+
+static ssize_t forge_splice_read(struct file *file, loff_t *pos,
+				 struct pipe_inode_info *pipe, size_t count,
+				 unsigned int flags)
+{
+	struct pipe_buffer buf = {
+		.len	= min_t(size_t, count, PAGE_SIZE),
+		.ops	= &forge_never_comes,
+	};
+
+	buf.page = alloc_page(GFP_KERNEL | __GFP_ZERO);
+	if (!buf.page)
+		return -ENOMEM;
+
+	return add_to_pipe(pipe, &buf);
+}
+
 const struct file_operations forge_fops = {
 	.owner	= THIS_MODULE,
 	.open	= forge_open,
 	.read	= forge_read,
 	.write	= forge_write,
 	.poll	= forge_poll,
+	.splice_read = forge_splice_read,
 	.llseek	= default_llseek,
 };
 

@@ -6,11 +6,13 @@ use crate::run::scenario::{Expect, Scenario, When};
 
 /// All that the scenario of the hostile client reports.
 const HOSTILE_CLIENT: &[&str] = &[
+    "readers-of-sysfs-stand-in-line",
     "each-attack-is-tried",
     "calls-that-never-end-are-among-them",
     "update-goes-on-under-attack",
     "update-goes-on-beside-costly-calls",
     "root-without-privileges-stands-in-line-too",
+    "idle-threads-delay-for-a-bounded-time",
     "what-another-writes-to-is-busy-in-time",
     "nothing-is-let-through",
     "what-is-shared-is-preserved-once",
@@ -18,6 +20,7 @@ const HOSTILE_CLIENT: &[&str] = &[
     "many-numbers-have-no-more-than-users-together",
     "who-holds-an-administrators-session-delays-for-a-bounded-time",
     "what-others-share-is-named-in-time",
+    "lines-of-writers-hold-nobody-up",
     "nobody-else-is-charged",
     "all-is-in-time",
     // In the next kernel.
@@ -30,9 +33,11 @@ const HOSTILE_CLIENT: &[&str] = &[
     "a-full-group-takes-nothing-of-others",
     "memory-is-there",
     "memory-of-the-other-user-is-there",
+    "sessions-end-in-a-full-group",
+    "one-end-of-a-pipe-is-had-and-held",
+    "update-ends",
     "the-log-is-not-flooded",
     "all-is-in-time-after",
-    "update-ends",
     "nothing-is-let-through-after",
 ];
 
@@ -64,7 +69,7 @@ pub(super) fn hostile_client() -> Scenario {
         cmdline: vec!["liveupdate_patience=10"],
         timeout: BASE_TIMEOUT * 3,
         when: When::All,
-        cost: 65,
+        cost: 190,
         ..scenario(
             "hostile-client",
             "hostile-client",

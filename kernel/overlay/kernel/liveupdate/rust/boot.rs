@@ -6,20 +6,21 @@
 //! early initcall      the host is made; the previous kernel's root is read
 //! initcalls           other subsystems register handlers, ask for FLBs
 //! late initcall       the root for the next kernel; /dev/liveupdate
-//! first open          the previous kernel's sessions (by the worker in `takeover`)
+//! first open          the previous kernel's sessions (by a worker, see `errands`)
 //! ```
 
 use kernel::prelude::*;
 use luo_abi::{handover, supplement};
 use luo_core::{ops, Host as _, Lock, RootPages};
 
+use crate::errands::{self, Errand};
 use crate::errno;
 use crate::host::{linux, set_up, Linux};
 use crate::policy::{enable, enabled};
 use crate::registry;
+use crate::state;
 use crate::sys::kho::{self, Entry};
-use crate::sys::{device_file, sysfs};
-use crate::takeover;
+use crate::sys::{device_file, line, sysfs};
 
 /// Makes the host and reads the root of the previous kernel.
 pub(crate) fn early_init() -> Result {
@@ -64,7 +65,8 @@ pub(crate) fn late_init() -> Result {
     let Some(linux) = linux() else {
         return Ok(());
     };
-    let ready = takeover::set_up()
+    let ready = line::set_up()
+        .and_then(|()| errands::set_up(run))
         .and_then(|()| prepare_root(linux))
         .and_then(|()| registry::register_own(linux))
         .and_then(|()| device_file::register());
@@ -80,6 +82,20 @@ pub(crate) fn late_init() -> Result {
         enable(false);
         pr_err!("live update is off: {why:?} while setting it up\n");
     })
+}
+
+/// What a worker does for an errand.
+fn run(errand: Errand) {
+    let Some(linux) = linux() else {
+        return;
+    };
+    match errand {
+        // Those who wait get the outcome, and the log has it.
+        Errand::TakeOver => drop(ops::take_over(linux)),
+        Errand::Rest => ops::do_rest(linux),
+        Errand::WakeUsers => linux.wake_users(),
+        Errand::Announce => state::announce(),
+    }
 }
 
 fn prepare_root(linux: &Linux) -> Result {

@@ -93,14 +93,15 @@ impl FileCallbacks<Linux> for Handler {
         of: &Subject,
         file: &Lent,
     ) -> Result<Preserved<Linux>, Errno> {
-        match self {
+        // What an event preserves, or a cancel preserves again, is not its caller's.
+        account::of_machine_if(!of.is_in_call(), || match self {
             Self::Table(table) => {
                 let (data, private) = table.preserve(file)?;
                 let private = Private::Table(private);
                 Ok(Preserved { data, private })
             }
             Self::Kind(kind, _) => kind.preserve(linux, of, file),
-        }
+        })
     }
 
     fn unpreserve(&self, linux: &Linux, file: Outgoing<'_, Linux>) {

@@ -13,9 +13,11 @@ use luo_calls::{CallHost, Level};
 use luo_core::note::Unread;
 use luo_core::ops::Report;
 use luo_core::{
-    Access, Engine, Error, Failure, Host, Lock, PageError, Part, Refusal, UserKinds, Whom, QUEUES,
+    Access, Engine, Error, Failure, Host, Lock, PageError, Part, Refusal, UserKinds, Wake, Whom,
+    Woken, QUEUES,
 };
 
+use crate::errands::{self, Errand};
 use crate::handler::{Handler, Private};
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
 use crate::handlers::memfd::{Half, Halves, PoolsPage};
@@ -23,14 +25,12 @@ use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::kho::{HandedPage, PreservedPage};
 use crate::sys::lent::Lent;
+use crate::sys::line::{self, LINES, OF_OPENS};
 use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
-use crate::sys::wait::{Killed, Patience, WaitQueue};
+use crate::sys::wait::{Killed, Patience, Place, WaitQueue};
 use crate::sys::{file, kho, log, random, task};
-use crate::{errno, policy, state, takeover};
-
-/// Lines in which those stand who may not administer the machine, by their users' numbers.
-const LINES: usize = 16;
+use crate::{errno, policy};
 
 /// The kernel as a host of the engine. There is one, from early boot on, if
 /// live update is enabled.
@@ -38,16 +38,15 @@ const LINES: usize = 16;
 pub(crate) struct Linux {
     #[pin]
     engine: Mutex<Engine<Linux>>,
-    /// Where users' calls stand one behind the other before they stand with all others for the
-    /// engine's lock: however many threads users have, there is one call of each line there.
+    /// Where administrators wait whose step has to wait for another.
     #[pin]
-    lines: [Mutex<()>; LINES],
-    /// Where those wait whose step has to wait for another, by the engine's numbers.
+    administrators: Waiters,
+    /// Where users do. There may be very many, whom no administrator's call wakes: a worker does.
     #[pin]
-    queues: [WaitQueue; QUEUES],
-    /// How many are in those queues, or have just left one. Changed only under the lock,
-    /// so that a step which finds none need not look at a queue.
-    sleepers: AtomicUsize,
+    users: Waiters,
+    /// Users whom the worker has to wake.
+    #[pin]
+    users_woken: Mutex<Woken>,
     /// When the transition that is under way began.
     #[pin]
     begun: Mutex<Option<Instant<Monotonic>>>,
@@ -59,6 +58,37 @@ pub(crate) struct Linux {
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
     pools: Mutex<PoolsPage>,
+}
+
+/// Those whose step has to wait for another.
+#[pin_data]
+struct Waiters {
+    /// By the engine's numbers.
+    #[pin]
+    queues: [WaitQueue; QUEUES],
+    /// How many are in those queues, or are going there, or have just left one. Who goes there
+    /// counts under the engine's lock, so a step which finds none need not look at a queue.
+    sleepers: AtomicUsize,
+    /// Whether one has ever been there that each step wakes, because it had not said what it
+    /// waits for.
+    unnamed: AtomicBool,
+}
+
+/// Who calls: an administrator, who does each step alone, or a user, for whom a worker does, when
+/// it is the turn of the user's line.
+#[derive(Clone, Copy)]
+enum Who {
+    Administrator,
+    InLine(u32),
+}
+
+/// What has come of a step.
+enum Turn<'a, R> {
+    Done(R),
+    /// It has to wait, here.
+    Waits(Place<'a>),
+    /// The caller was killed before it was its turn.
+    Killed,
 }
 
 /// Whether anybody has ever called who may not administer the machine.
@@ -96,11 +126,9 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
     let made = KBox::pin_init(
         pin_init!(Linux {
             engine <- new_mutex!(Engine::new(seed), "luo_engine"),
-            lines <- pin_init::pin_init_array_from_fn(|_| new_mutex!((), "luo_lines")),
-            queues <- pin_init::pin_init_array_from_fn(|_| {
-                WaitQueue::new(c"luo_steps", static_lock_class!())
-            }),
-            sleepers: AtomicUsize::new(0),
+            administrators <- Waiters::new(),
+            users <- Waiters::new(),
+            users_woken <- new_mutex!(Woken::NOBODY, "luo_woken"),
             begun <- new_mutex!(None, "luo_begun"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             halves <- new_mutex!(Halves::new(), "luo_halves"),
@@ -119,94 +147,264 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
     linux().ok_or(EINVAL)
 }
 
-impl Linux {
-    /// Has the caller wait until it is the first in its line; who may administer the machine is
-    /// in none, whatever the user. Held for as long as the engine's lock is wanted and had.
+impl Waiters {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            queues <- pin_init::pin_init_array_from_fn(|_| {
+                WaitQueue::new(c"luo_steps", static_lock_class!())
+            }),
+            sleepers: AtomicUsize::new(0),
+            unnamed: AtomicBool::new(false),
+        })
+    }
+
+    /// The place of a caller whose step has just said that it has to wait, by whoever has the
+    /// engine's lock. The caller says when it has left it.
+    fn place(&self, engine: &Engine<Linux>) -> Place<'_> {
+        self.sleepers.fetch_add(1, Ordering::Relaxed);
+        let [first, ..] = &self.queues;
+        let spot = engine.spot();
+        if !spot.is_named() {
+            self.unnamed.store(true, Ordering::Relaxed);
+        }
+        let queue = self.queues.get(spot.queue()).unwrap_or(first);
+        queue.place(spot.topic())
+    }
+
+    /// Whoever has left looks again, or does not care any more.
+    fn left(&self) {
+        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Sleeps at a place for a caller who may be killed, for as long as a patience lasts.
+    fn sleep_within(&self, place: Place<'_>, patience: Patience) -> Result<(), Errno> {
+        let slept = match patience.is_over() {
+            true => Err(Errno::EBUSY),
+            false => place
+                .wait_killable(patience)
+                .map_err(|Killed| Errno::EAGAIN),
+        };
+        self.left();
+        slept
+    }
+
+    fn are_some(&self) -> bool {
+        self.sleepers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether any of them can be among those whom a step has woken. Most steps wake nobody, and
+    /// a transition makes very many beside users who wait for its end.
+    fn concerns(&self, woken: Woken) -> bool {
+        woken.names_some() || self.unnamed.load(Ordering::Relaxed)
+    }
+
+    fn wake(&self, woken: Woken) {
+        for Wake { queue, topic } in woken {
+            if let Some(queue) = self.queues.get(queue) {
+                queue.notify(topic);
+            }
+        }
+    }
+}
+
+impl Who {
     #[inline(always)]
-    fn stand_in_line(&self) -> Option<MutexGuard<'_, ()>> {
+    fn calls() -> Self {
         // Most machines have no users that call.
         match USERS.load(Ordering::Relaxed) {
-            true => self.stand_with_users(),
-            false => None,
+            true => Self::of_task(),
+            false => Self::Administrator,
         }
     }
 
     #[cold]
-    fn stand_with_users(&self) -> Option<MutexGuard<'_, ()>> {
-        if task::is_administrator() {
-            return None;
+    fn of_task() -> Self {
+        match task::is_administrator() {
+            true => Self::Administrator,
+            false => Self::InLine(task::effective_user() % LINES),
         }
-        let user = task::effective_user() as usize;
-        Some(self.lines.get(user % LINES)?.lock())
     }
 
-    /// Runs a step for a caller who has slept in the queue before, or has not. If it has
-    /// to wait, gives the lock, which must be let go only when we are in the queue.
-    fn step<R>(
-        &self,
-        slept: bool,
-        step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
-    ) -> Result<R, MutexGuard<'_, Engine<Self>>> {
-        let _line = self.stand_in_line();
+    /// Who opens the device: others wait meanwhile who have nothing to do with live update, and
+    /// so there is a line of their own.
+    fn opens() -> Self {
+        match Self::calls() {
+            Self::Administrator => Self::Administrator,
+            Self::InLine(_) => Self::InLine(OF_OPENS),
+        }
+    }
+}
+
+impl Linux {
+    /// Runs a step that does not wait: by the caller itself, who may administer the
+    /// machine, and for all others by the worker that goes round their lines. So however many
+    /// threads users have, one step of theirs stands with all others for the lock, and whoever
+    /// has it runs when the kernel says so, and not when a user does.
+    #[inline(always)]
+    fn once<R>(&self, who: Who, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        match who {
+            Who::Administrator => self.now_of(who, step),
+            Who::InLine(line) => self.once_in_line(line, step),
+        }
+    }
+
+    #[inline(always)]
+    fn now_of<R>(&self, who: Who, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         let mut engine = self.engine.lock();
-        if slept {
-            self.sleepers.fetch_sub(1, Ordering::Relaxed);
-        }
-        match step(&mut engine) {
-            Poll::Ready(done) => {
-                self.wake(&mut engine);
-                Ok(done)
+        let done = step(&mut engine);
+        self.wake(who, engine);
+        done
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn once_in_line<R>(&self, line: u32, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        let done = line::run(line, false, || self.now_of(Who::InLine(line), step));
+        // It is always done; whoever has the work back does it.
+        done.unwrap_or_else(|work| work())
+    }
+
+    /// Runs a step by the worker of a line. If it has to wait, gives the caller's place.
+    fn turn_in_line<R>(
+        &self,
+        line: u32,
+        killable: bool,
+        step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Turn<'_, R> {
+        let turn = line::run(line, killable, || {
+            let mut engine = self.engine.lock();
+            match step(&mut engine) {
+                Poll::Ready(done) => {
+                    self.wake(Who::InLine(line), engine);
+                    Turn::Done(done)
+                }
+                Poll::Pending => Turn::Waits(self.users.place(&engine)),
             }
-            Poll::Pending => {
-                self.sleepers.fetch_add(1, Ordering::Relaxed);
-                Err(engine)
-            }
+        });
+        turn.unwrap_or(Turn::Killed)
+    }
+
+    /// A step has run to its end: lets the lock go, and then wakes those whose condition it can
+    /// have changed.
+    #[inline(always)]
+    fn wake(&self, who: Who, mut engine: MutexGuard<'_, Engine<Self>>) {
+        let administrators = self.administrators.are_some();
+        let users = self.users.are_some();
+        match administrators || users {
+            true => self.wake_some(who, engine, administrators, users),
+            false => engine.forget_woken(),
         }
     }
 
-    /// A step has run to its end: wakes those whose condition it can have changed.
-    fn wake(&self, engine: &mut Engine<Self>) {
+    #[cold]
+    fn wake_some(
+        &self,
+        who: Who,
+        mut engine: MutexGuard<'_, Engine<Self>>,
+        administrators: bool,
+        users: bool,
+    ) {
         let woken = engine.take_woken();
-        if self.sleepers.load(Ordering::Relaxed) > 0 {
-            for queue in woken.filter_map(|queue| self.queues.get(queue)) {
-                queue.notify_all();
+        drop(engine);
+        if administrators {
+            self.administrators.wake(woken);
+        }
+        match who {
+            Who::InLine(_) if users => self.users.wake(woken),
+            Who::Administrator if users && self.users.concerns(woken) => {
+                self.users_woken.lock().merge(woken);
+                errands::begin(Errand::WakeUsers);
+            }
+            _ => {}
+        }
+    }
+
+    /// Wakes the users that administrators' steps would have.
+    pub(crate) fn wake_users(&self) {
+        let woken = core::mem::replace(&mut *self.users_woken.lock(), Woken::NOBODY);
+        self.users.wake(woken);
+    }
+
+    /// An administrator's step has to wait. No signal ends it: an operation that has begun must
+    /// be ended, and what it waits for is in the hands of another that will end.
+    #[cold]
+    #[inline(never)]
+    fn sleep(&self, engine: MutexGuard<'_, Engine<Self>>) {
+        let place = self.administrators.place(&engine);
+        drop(engine);
+        place.wait();
+        self.administrators.left();
+    }
+
+    /// [`Self::sleep`] for a caller who may be killed, and who waits for as long as a patience
+    /// lasts.
+    #[cold]
+    #[inline(never)]
+    fn sleep_within(
+        &self,
+        engine: MutexGuard<'_, Engine<Self>>,
+        patience: Patience,
+    ) -> Result<(), Errno> {
+        let place = self.administrators.place(&engine);
+        drop(engine);
+        self.administrators.sleep_within(place, patience)
+    }
+
+    /// Runs a step, which may have to wait, for a user.
+    #[cold]
+    #[inline(never)]
+    fn wait_in_line<R>(&self, line: u32, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+        loop {
+            match self.turn_in_line(line, false, &mut step) {
+                Turn::Done(done) => return done,
+                Turn::Waits(place) => {
+                    place.wait();
+                    self.users.left();
+                }
+                // Nobody is killed here.
+                Turn::Killed => {}
             }
         }
     }
 
-    /// The queue for a step that has just said that it has to wait.
-    fn queue(&self, engine: &Engine<Self>) -> &WaitQueue {
-        let [first, ..] = &self.queues;
-        self.queues.get(engine.queue()).unwrap_or(first)
+    /// [`Self::wait_in_line`] for a user who may be killed, and who waits for as long as a
+    /// patience lasts.
+    #[cold]
+    #[inline(never)]
+    fn wait_in_line_within<R>(
+        &self,
+        line: u32,
+        patience: Patience,
+        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        loop {
+            match self.turn_in_line(line, true, &mut step) {
+                Turn::Done(done) => return Ok(done),
+                Turn::Waits(place) => self.users.sleep_within(place, patience)?,
+                Turn::Killed => return Err(Errno::EAGAIN),
+            }
+        }
     }
 
     /// Runs a step for a caller who may be killed, and who waits for as long as a patience
     /// lasts.
+    #[inline(always)]
     fn wait_within<R>(
         &self,
         patience: Patience,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
-        let mut slept = false;
+        let who = Who::calls();
+        if let Who::InLine(line) = who {
+            return self.wait_in_line_within(line, patience, step);
+        }
         loop {
-            match self.step(slept, &mut step) {
-                Ok(done) => return Ok(done),
-                Err(engine) if patience.is_over() => {
-                    self.sleepers.fetch_sub(1, Ordering::Relaxed);
-                    drop(engine);
-                    return Err(Errno::EBUSY);
-                }
-                Err(engine) => {
-                    let queue = self.queue(&engine);
-                    if let Err(Killed) = queue.wait_killable(engine, patience) {
-                        let _line = self.stand_in_line();
-                        let _engine = self.engine.lock();
-                        self.sleepers.fetch_sub(1, Ordering::Relaxed);
-                        return Err(Errno::EAGAIN);
-                    }
-                }
+            let mut engine = self.engine.lock();
+            if let Poll::Ready(done) = step(&mut engine) {
+                self.wake(who, engine);
+                return Ok(done);
             }
-            slept = true;
+            self.sleep_within(engine, patience)?;
         }
     }
 }
@@ -231,27 +429,27 @@ impl Linux {
 
 impl Lock for Linux {
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
-        let _line = self.stand_in_line();
-        self.at_once(step)
+        self.once(Who::calls(), step)
     }
 
     fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
-        let mut engine = self.engine.lock();
-        let done = step(&mut engine);
-        self.wake(&mut engine);
-        done
+        self.once(Who::opens(), step)
     }
 
+    // An administrator's step gives its result to the caller alone: in the hands of anything
+    // between the two it would be copied once more, and it may be large.
     fn wait<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
-        let mut slept = false;
+        let who = Who::calls();
+        if let Who::InLine(line) = who {
+            return self.wait_in_line(line, step);
+        }
         loop {
-            match self.step(slept, &mut step) {
-                Ok(done) => return done,
-                // No signal ends it: an operation that has begun must be ended,
-                // and what it waits for is in the hands of another that will end.
-                Err(engine) => self.queue(&engine).wait(engine),
+            let mut engine = self.engine.lock();
+            if let Poll::Ready(done) = step(&mut engine) {
+                self.wake(who, engine);
+                return done;
             }
-            slept = true;
+            self.sleep(engine);
         }
     }
 
@@ -266,8 +464,16 @@ impl Lock for Linux {
         self.wait_within(Patience::of_seconds(policy::patience()), step)
     }
 
+    fn leaves_rest_to_worker(&self) -> bool {
+        matches!(Who::calls(), Who::InLine(_))
+    }
+
+    fn rest_is_wanted(&self) {
+        errands::begin(Errand::Rest);
+    }
+
     fn bring_over(&self) -> Option<Result<(), Error>> {
-        takeover::begin();
+        errands::begin(Errand::TakeOver);
         None
     }
 }
@@ -284,7 +490,7 @@ impl CallHost for Linux {
     }
 
     fn takeover_is_near(&self) {
-        takeover::begin();
+        errands::begin(Errand::TakeOver);
     }
 
     fn say(&self, level: Level, text: core::fmt::Arguments<'_>) {
@@ -295,8 +501,8 @@ impl CallHost for Linux {
         }
     }
 
-    fn say_now_and_then(&self, level: Level, text: core::fmt::Arguments<'_>) {
-        if log::may_say_more() {
+    fn say_now_and_then(&self, of: Part, level: Level, text: core::fmt::Arguments<'_>) {
+        if log::may_say_more_of(of == Part::Users) {
             self.say(level, text);
         }
     }
@@ -321,13 +527,13 @@ impl Host for Linux {
         let begun = self.begun.lock().take();
         let micros = begun.map_or(0, |begun| begun.elapsed().as_micros_ceil());
         luo_calls::log::ended(self, report, u64::try_from(micros).unwrap_or(0));
-        state::announce();
+        errands::begin(Errand::Announce);
     }
 
     fn transition_failed(&self, event: Option<Event>, state: State, why: &Failure) {
         self.begun.lock().take();
         luo_calls::log::failed(self, event, state, why);
-        state::announce();
+        errands::begin(Errand::Announce);
     }
 
     fn lost(&self, why: &Failure) {
@@ -355,7 +561,12 @@ impl Host for Linux {
     }
 
     fn unread(&self, compatible: &str, data: u64, why: Unread) {
+        let of = match task::is_administrator() {
+            true => Part::Administrators,
+            false => Part::Users,
+        };
         self.say_now_and_then(
+            of,
             Level::Error,
             format_args!(
                 "{compatible} at {data:#x} is not restored: {why}; its memory stays reserved"

@@ -12,8 +12,8 @@
 //!   hand what is called to `luo_calls`; [`program`]: the process that calls.
 //! - [`state`]: where the machine is in an update, for those who watch.
 //! - [`policy`]: what the administrator decides.
-//! - [`reboot`]: what the reboot system call does; [`takeover`]: the worker that reads what
-//!   the previous kernel left.
+//! - [`reboot`]: what the reboot system call does; [`errands`]: what workers do for all, such
+//!   as to read what the previous kernel left.
 //! - [`registry`]: file handlers, FLBs and subsystems of others.
 //! - [`sys`]: everything unsafe, as safe wrappers.
 //!
@@ -23,6 +23,7 @@
 mod boot;
 mod callbacks;
 mod device;
+mod errands;
 mod errno;
 mod handler;
 mod handlers;
@@ -35,7 +36,6 @@ mod say;
 mod session;
 mod state;
 mod sys;
-mod takeover;
 
 /// Kernel log prefix, that of the orchestrator in C.
 const __LOG_PREFIX: &[u8] = b"luo\0";

@@ -220,13 +220,15 @@ void luo_shim_charge_again(struct mem_cgroup *before)
 
 /*
  * Whether one more line goes into the log of those that a program can cause: as
- * many in as long a time as luo_calls says (LINES, LINES_SECONDS).
+ * many in as long a time as luo_calls says (LINES, LINES_SECONDS), of what is
+ * users', and of all else.
  */
-bool luo_shim_may_say_more(void)
+bool luo_shim_may_say_more(bool of_users)
 {
+	static DEFINE_RATELIMIT_STATE(lines_of_users, 10 * HZ, 32);
 	static DEFINE_RATELIMIT_STATE(lines, 10 * HZ, 32);
 
-	return __ratelimit(&lines);
+	return __ratelimit(of_users ? &lines_of_users : &lines);
 }
 
 void luo_shim_test_register(struct liveupdate_file_handler *fh)

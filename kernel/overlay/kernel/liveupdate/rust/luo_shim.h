@@ -6,6 +6,7 @@
 
 struct liveupdate_file_handler;
 struct mem_cgroup;
+struct workqueue_struct;
 
 /* What is loaded for the next kexec. */
 enum luo_image {
@@ -40,7 +41,16 @@ void luo_shim_lock_handed(void);
 void luo_shim_unlock_handed(void);
 struct mem_cgroup *luo_shim_charge_machine(void);
 void luo_shim_charge_again(struct mem_cgroup *before);
-bool luo_shim_may_say_more(void);
+bool luo_shim_may_say_more(bool of_users);
+
+/* Lines of users' steps: sixteen, and one of those who open the device (luo_line.c). */
+#define LUO_SHIM_LINES 17
+#define LUO_SHIM_LINE_OF_OPENS 16
+typedef void (*luo_shim_step)(void *data);
+/* Makes the workers of the lines, and this one. Called once, before anybody can call. */
+int luo_shim_set_up_lines(void);
+extern struct workqueue_struct *luo_shim_waker;
+bool luo_shim_run_in_line(unsigned int line, bool killable, luo_shim_step run, void *data);
 
 /* From Rust, for C: boot. A parameter without a value is NULL. */
 void luo_rust_enable(bool on);

@@ -14,8 +14,8 @@ pub(crate) fn current() -> (State, u64) {
     })
 }
 
-/// Tells those who watch that the state has changed: to be called after each
-/// change, before the call that made it returns, without the engine's lock.
+/// Tells those who watch that the state has changed: there may be very many, so a worker does it
+/// after each change, see [`crate::errands`].
 pub(crate) fn announce() {
     sysfs::notify_state();
     device_file::wake_pollers();

@@ -12,6 +12,7 @@ pub(crate) mod handler_table;
 pub(crate) mod kexec;
 pub(crate) mod kho;
 pub(crate) mod lent;
+pub(crate) mod line;
 pub(crate) mod log;
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
 pub(crate) mod memfd;

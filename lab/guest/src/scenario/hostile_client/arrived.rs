@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use luo_calls::{LINES, LINES_SECONDS};
 use luo_conformance::check::skip;
-use luo_sys::{Device, FileStatus, SessionState, State, Token, Which};
+use luo_sys::{Device, FileStatus, SessionState, State, Token};
 
 use super::attack;
 use super::cast::{
-    BASE, COSTLY, GIVEN, GUEST, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES, PATIENCE,
-    SMALL, SUITE, UID, contents, wall_clock,
+    BASE, BUSY, COSTLY, GIVEN, GUEST, JUMPED, LENGTHS, LINER, OTHER, OTHERS, PASSED, PASSED_BYTES,
+    PATIENCE, SMALL, SUITE, UID, contents, wall_clock,
 };
 use super::evil::ARGUMENT;
 use super::groups::{Evil, Groups};
+use super::holdings::state_of;
 use super::timed::Timed;
-use super::{evil, inherited, programs, shares, small};
+use super::{busy, ending, evil, groups, inherited, lines, programs, shares, small};
 use crate::cgroup::Group;
 use crate::check::{device, name, same};
 use crate::fill;
@@ -55,11 +56,33 @@ pub(super) fn run(guest: &Guest, groups: &Groups, timed: &Timed) -> Result<()> {
         stays_closed(&device, timed)
     });
     SUITE.case("a-full-group-takes-nothing-of-others", || {
-        takes_nothing(&device, groups)
+        // It makes so many calls that they would have no end soon, each behind all of theirs.
+        let alone = || costly.while_it_stands(|| takes_nothing(&device, groups));
+        evil.program.while_it_stands(alone)
     });
     SUITE.case("memory-is-there", || guest_is_there(&device, timed));
     SUITE.case("memory-of-the-other-user-is-there", || {
         other_is_there(&device)
+    });
+    SUITE.case("sessions-end-in-a-full-group", || {
+        ending::end_in_a_full_group(&device, groups, timed)
+    });
+    let mut stands = None;
+    SUITE.case("one-end-of-a-pipe-is-had-and-held", || {
+        shares::can_hold()?;
+        let nothing = File::open("/dev/null")?;
+        let passed = [nothing.as_fd()];
+        let program = stands.insert(groups.start(LINER, lines::AFTER, &passed)?);
+        program.says(evil::TRIED, 1, PATIENCE)?;
+        Ok(())
+    });
+    SUITE.case("update-ends", || {
+        // The ends that are held let nobody else's call do it before.
+        let finished = timed.event("finish, beside lines of writers", || device.finish_update());
+        if stands.is_some() {
+            finished.context("finish")?;
+        }
+        same("the state", device.info()?.state, Some(State::Normal))
     });
     SUITE.case("the-log-is-not-flooded", || is_not_flooded(log, begun));
     SUITE.case("all-is-in-time-after", || {
@@ -67,13 +90,9 @@ pub(super) fn run(guest: &Guest, groups: &Groups, timed: &Timed) -> Result<()> {
         costly.kill()?;
         timed.were_in_time()
     });
-    SUITE.case("update-ends", || {
-        // It ends by itself with the last session that has come, which may be one of the
-        // hostile program's.
-        let finished = device.finish_update();
-        same("the state", device.info()?.state, Some(State::Normal))
-            .with_context(|| format!("{finished:?}"))
-    });
+    if let Some(mut program) = stands {
+        program.kill()?;
+    }
     SUITE.case("nothing-is-let-through-after", || evil.was_let_nowhere());
     evil.program.kill()
 }
@@ -94,9 +113,7 @@ fn jumped_within(guest: &Guest, bound: Duration) -> Result<()> {
 /// Has the costly calls begin.
 fn try_costly(costly: &mut Program) -> Result<()> {
     port::progress(costly.says(program::READY, 1, PATIENCE)?);
-    fs::write(program::GO, "")?;
-    costly.says(evil::TRIED, 1, PATIENCE)?;
-    Ok(fs::remove_file(program::GO)?)
+    groups::storm_of(costly, programs::COSTLY_AFTER)
 }
 
 /// What was in the hands of a call that never ended is lost, and nothing else.
@@ -163,12 +180,18 @@ fn other_is_there(device: &Device) -> Result<()> {
     let session = device.retrieve_session(&name(OTHER))?;
     let file = File::from(session.retrieve_fd(Token(1))?);
     fill::verify(&file, OTHERS, contents(OTHERS))?;
+    let [reads, writes] = BUSY.map(|token| session.retrieve_fd(token));
+    busy::works(reads.context("the busy pipe")?, writes?)?;
     session.finish().context("finish")
 }
 
 /// What a program has repeated since `begun` does not push other lines out of the log.
 fn is_not_flooded(log: Follower, begun: Instant) -> Result<()> {
     let told = log.end()?;
+    let reserved = told
+        .iter()
+        .find(|line| line.text.contains("stays reserved"));
+    ensure!(reserved.is_none(), "{reserved:?}");
     let spans = begun.elapsed().as_secs() / LINES_SECONDS + 2;
     let closed = |message: &&Message| message.is_luo() && message.text.contains("closed");
     let lines = told.iter().filter(closed).count() as u64;
@@ -183,12 +206,6 @@ fn is_not_flooded(log: Follower, begun: Instant) -> Result<()> {
     // What else it tells of is not for a program to repeat.
     ensure!(ours <= most + FEW, "{ours} lines of {most}");
     Ok(())
-}
-
-fn state_of(device: &Device, called: &str) -> Result<Option<SessionState>> {
-    let mut sessions = device.list_sessions(Which::Incoming)?.into_iter();
-    let found = sessions.find(|session| session.name == Some(name(called)));
-    Ok(found.map(|session| session.state))
 }
 
 /// A program whose group is full asks for what needs another's.

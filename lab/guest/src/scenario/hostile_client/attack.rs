@@ -40,6 +40,8 @@ pub(super) enum Attack {
     Kinds,
     /// It has pipes locked while they are preserved: the page that it writes never comes.
     Pipes,
+    /// It has more pipes locked, for ever, than a transition has patience for.
+    Held,
     /// It uses an eventfd and a timer that the guest's session has preserved, and would have them
     /// for itself.
     Shared,
@@ -54,7 +56,7 @@ pub(super) enum Attack {
 }
 
 impl Attack {
-    const BEFORE: [Self; 15] = [
+    const BEFORE: [Self; 16] = [
         Self::Dependencies,
         Self::Missing,
         Self::Sessions,
@@ -68,11 +70,14 @@ impl Attack {
         Self::Lock,
         Self::Kinds,
         Self::Pipes,
+        Self::Held,
         Self::Shared,
         Self::Opens,
     ];
-    /// Those that tell by themselves that they have been tried, and have no end.
-    pub(super) const ENDLESS: [Self; 3] = [Self::Hang, Self::Lock, Self::Pipes];
+    /// Those that tell by themselves that they have been tried: they have no end, or come to it
+    /// late, because each of their calls stands behind all others of the user's.
+    pub(super) const TELLING: [Self; 5] =
+        [Self::Dense, Self::Hang, Self::Lock, Self::Pipes, Self::Held];
     const AFTER: [Self; 7] = [
         Self::Others,
         Self::Own,
@@ -91,7 +96,7 @@ pub(super) fn attacks(when: &str) -> impl Iterator<Item = Attack> {
         _ => &Attack::BEFORE,
     };
     // Not each kernel can leave a fault unanswered.
-    let faults = [Attack::Fault, Attack::Lock, Attack::Pipes];
+    let faults = [Attack::Fault, Attack::Lock, Attack::Pipes, Attack::Held];
     let can = move |attack: &Attack| !faults.contains(attack) || Unanswered::is_there();
     all.iter().copied().filter(can)
 }

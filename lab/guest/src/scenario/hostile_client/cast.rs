@@ -23,6 +23,9 @@ pub(super) const HOLDER: u32 = 3003;
 /// Whom the one runs as whose calls are costly.
 pub(super) const COSTLY: u32 = 3004;
 
+/// Whom the one runs as whose calls are costly, and whose threads have no processor.
+pub(super) const IDLE: u32 = 3009;
+
 /// A guest's memory, and what belongs to it: 256 MiB and a few files.
 pub(super) const LENGTHS: [u64; 5] = [256 << 20, 4 << 20, 4097, 4096, 1];
 
@@ -49,6 +52,26 @@ pub(super) const GIVEN: [&str; 3] = ["given-misses", "given-hangs", "given-close
 pub(super) const SHARER: u32 = 3005;
 
 pub(super) const SHARED_WITH: &str = "shares";
+
+/// Whom those run as that read what the kernel tells everybody, and have never had the device; whose
+/// sessions end in a full group; and whose writers stand in lines for pipes.
+pub(super) const READER: u32 = 3006;
+
+pub(super) const ENDER: u32 = 3007;
+
+pub(super) const LINER: u32 = 3008;
+
+/// The sessions of the second of those, as it calls them.
+pub(super) const ENDS: [&str; 3] = ["ends-finished", "ends-closed", "ends-killed"];
+
+/// The session of the third, as it calls it, and the pipes in it. That of the administrator's with
+/// as many pipes of which it has an end.
+pub(super) const LINED: &str = "lined";
+
+pub(super) const LINES: u64 = 8;
+
+/// The tokens of a pipe of the user's that behaves, to which its owner writes all the time.
+pub(super) const BUSY: [Token; 2] = [Token(2), Token(3)];
 
 /// The tokens of an eventfd and of a timer of the guest's, which the hostile program may use.
 pub(super) const SMALL: [Token; 2] = [Token(10), Token(11)];

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -36,10 +36,15 @@ pub(super) const LET_THROUGH: &str = "let through: ";
 
 /// Files that all need each other: more dependencies than a user may have.
 const DENSE: u64 = 256;
+/// So many of those that a call looks at a thousand dependencies.
+const ENOUGH: usize = 48;
 /// Threads that call at once, so that they wait for each other and for every transition.
 const STORM: u64 = 32;
 /// Threads that open the device at once.
 const OPENERS: usize = 16;
+/// Pipes that it has locked for ever: of the pauses that a transition has for pipes the first eight
+/// take all.
+const HELD: usize = 12;
 /// Bytes of a big file.
 const BIG: u64 = 16 << 20;
 
@@ -76,6 +81,8 @@ struct Evil {
     next: AtomicU64,
     /// Which attacks have been told of.
     told: Mutex<BTreeSet<Attack>>,
+    /// Whether there have been many files that all need each other.
+    is_dense: AtomicBool,
     /// The sessions that it has to the end.
     held: Mutex<Vec<Session>>,
 }
@@ -119,6 +126,7 @@ fn begin() -> Result<Evil> {
         more: Inherited::of(&mut fds),
         next: AtomicU64::new(1),
         told: Mutex::default(),
+        is_dense: AtomicBool::new(false),
         held: Mutex::default(),
     })
 }
@@ -153,7 +161,7 @@ impl Evil {
                         if let Err(error) = self.once(attack, round) {
                             self.tell(attack, &error);
                         }
-                        if round == 0 && !Attack::ENDLESS.contains(&attack) {
+                        if round == 0 && !Attack::TELLING.contains(&attack) {
                             println!("{TRIED}{attack:?}");
                         }
                     }
@@ -228,6 +236,7 @@ impl Evil {
             Attack::Lock => self.lock(),
             Attack::Kinds => self.kinds(),
             Attack::Pipes => self.pipes(),
+            Attack::Held => self.held(),
             Attack::Shared => self.shared(),
             Attack::Opens => Self::opens(),
             Attack::Others => self.others(),
@@ -324,7 +333,9 @@ impl Evil {
         let mut tokens: Vec<Token> = Vec::new();
         for _ in 0..DENSE {
             let Some(token) = self.preserve(&session, 1) else {
-                break;
+                // Others have what it may have, until there is room.
+                std::thread::sleep(PAUSE);
+                continue;
             };
             let needs = |on: &Token| session.add_dependency(token, Needed::Here(*on)).is_ok();
             // As many as it may have: the first refusal ends it.
@@ -336,6 +347,9 @@ impl Evil {
                 must_fail("a circle", circle)?;
             }
             tokens.push(token);
+            if tokens.len() == ENOUGH && !self.is_dense.swap(true, Ordering::Relaxed) {
+                println!("{TRIED}{:?}", Attack::Dense);
+            }
         }
         Ok(())
     }
@@ -502,6 +516,37 @@ impl Evil {
                 })?;
                 let _ = session.unpreserve_fd(Token(4));
             }
+        })
+    }
+
+    /// Of what a transition waits for each gets half of what the one before has left.
+    fn held(&self) -> Result<()> {
+        let pipes = (0..HELD).map(|_| OfEachKind::new());
+        let pipes = pipes.collect::<Result<Vec<_>>>()?;
+        // Others have what it may have, until there is room.
+        let Some(session) = self.session("held") else {
+            return Ok(());
+        };
+        for (token, pipe) in (0..).step_by(2).zip(&pipes) {
+            let [reads, writes] = pipe.ends();
+            let reads = session.preserve_fd(reads, Token(token));
+            let writes = session.preserve_fd(writes, Token(token + 1));
+            if reads.and(writes).is_err() {
+                return Ok(());
+            }
+        }
+        let pages = pipes.iter().map(|_| Unanswered::new());
+        let pages = pages.collect::<luo_sys::Result<Vec<_>>>()?;
+        std::thread::scope(|scope| {
+            for (page, pipe) in pages.iter().zip(&pipes) {
+                let [_, writes] = pipe.ends();
+                scope.spawn(move || page.write_into(writes));
+            }
+            for page in &pages {
+                while !page.is_reached(PAUSE)? {}
+            }
+            println!("{TRIED}{:?}", Attack::Held);
+            Ok(())
         })
     }
 

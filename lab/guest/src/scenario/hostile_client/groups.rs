@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The programs of users, and the groups that are charged for them.
 
+use std::fs;
 use std::os::fd::BorrowedFd;
 
 use anyhow::{Result, ensure};
@@ -9,7 +10,7 @@ use luo_conformance::check::skip;
 use super::cast::{PATIENCE, UID};
 use super::{attack, evil, inherited};
 use crate::cgroup::{self, Group};
-use crate::program::Program;
+use crate::program::{Program, go_of};
 
 /// Who is charged: the administrator with the guest's memory, and the programs; nobody where the
 /// kernel has no such groups.
@@ -47,6 +48,15 @@ impl Groups {
             None => begin(),
         }
     }
+}
+
+/// Has a program that waits make its calls, with all of its threads.
+pub(super) fn storm_of(program: &mut Program, part: &str) -> Result<()> {
+    let go = go_of(part);
+    fs::write(&go, "")?;
+    let storms = program.says(evil::TRIED, 1, PATIENCE);
+    fs::remove_file(go)?;
+    storms.map(drop)
 }
 
 /// The hostile program, as its parent sees it.

@@ -2,13 +2,15 @@
 //! What the hostile program has of what a user may have.
 
 use anyhow::{Result, ensure};
-use luo_sys::{Device, SessionEntry, Which};
+use luo_sys::{Device, SessionEntry, SessionState, Which};
 
+use crate::check::name;
 use crate::port;
 
-/// What a user may have here. The first two are the defaults.
+/// What a user may have here. The first is the default; of the others so little that it has tried
+/// to have more before long.
 const SESSIONS: u64 = 64;
-const FILES: u64 = 4096;
+pub(super) const FILES: u64 = 600;
 pub(super) const BYTES: u64 = 128 << 20;
 
 /// Lists that are taken until one is within the quotas.
@@ -49,4 +51,11 @@ pub(super) fn sessions_of(device: &Device, prefix: &str) -> Result<Vec<SessionEn
         name.is_some_and(|name| name.to_string().starts_with(prefix))
     });
     Ok(sessions)
+}
+
+/// How a session of the previous kernel's stands, if it is there.
+pub(super) fn state_of(device: &Device, called: &str) -> Result<Option<SessionState>> {
+    let mut sessions = device.list_sessions(Which::Incoming)?.into_iter();
+    let found = sessions.find(|session| session.name == Some(name(called)));
+    Ok(found.map(|session| session.state))
 }

@@ -10,7 +10,7 @@ use luo_sys::message;
 use rustix::net::{RecvFlags, SendFlags};
 
 /// The most that is passed.
-const MOST: usize = 10;
+const MOST: usize = 16;
 
 /// The standard input of a program that is to get these.
 pub(super) fn pass(fds: &[BorrowedFd<'_>]) -> Result<OwnedFd> {

@@ -8,13 +8,18 @@
 //! | [`arrived`] | the administrator in the next kernel |
 //! | [`evil`] | the other user's program: a thread for each attack, again and again |
 //! | [`cast`] | names and numbers |
+//! | [`busy`] | a pipe of a user's that behaves |
 //! | [`groups`] | the programs of users, and who is charged for them |
 //! | [`attack`] | the ways in which it tries |
 //! | [`programs`] | further programs of users, each with an attack of its own |
 //! | [`endless`] | calls that never end |
+//! | [`ends`] | a program that ends its sessions while its memory cgroup is full |
 //! | [`given`] | a program that holds sessions of the administrator's |
 //! | [`holdings`] | what the other user has, and may have |
 //! | [`inherited`] | the descriptors that they get |
+//! | [`lines`] | a program whose writers stand in lines for pipes |
+//! | [`lining`], [`ending`] | the administrator's sides of the last and of [`ends`] |
+//! | [`readers`] | programs of which many threads want the lock: those that read, and those for which there is no processor |
 //! | [`shares`] | a program that has descriptors of files of the administrator's |
 //! | [`sharing`] | the administrator's side of that |
 //! | [`small`] | files of kinds that not each kernel knows |
@@ -35,14 +40,20 @@
 
 mod arrived;
 mod attack;
+mod busy;
 mod cast;
+mod ending;
 mod endless;
+mod ends;
 mod evil;
 mod given;
 mod groups;
 mod holdings;
 mod inherited;
+mod lines;
+mod lining;
 mod programs;
+mod readers;
 mod shares;
 mod sharing;
 mod small;
@@ -67,13 +78,13 @@ use crate::program::{self, Program};
 use crate::{kexec, port};
 
 use cast::{
-    BASE, COSTLY, GUEST, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES, PATIENCE, PREFIX,
-    SMALL, SUITE, WANTED, contents, wall_clock,
+    BASE, COSTLY, GUEST, IDLE, JUMPED, LENGTHS, LINER, OTHER, OTHERS, PASSED, PASSED_BYTES,
+    PATIENCE, PREFIX, SMALL, SUITE, WANTED, contents, wall_clock,
 };
 use endless::{Endless, preserves, stands_in};
 pub(crate) use evil::ARGUMENT;
 use groups::{Evil, Groups};
-use holdings::{BYTES, sessions_of};
+use holdings::{BYTES, FILES, sessions_of};
 use timed::Timed;
 
 /// Bytes of memory that the hostile program may read, and of memory that it may write.
@@ -84,7 +95,7 @@ const TOGETHER: u64 = 300;
 const TOGETHER_BY_DEFAULT: u64 = 4096;
 
 /// How often the machine prepares, freezes and takes it back under attack.
-const ROUNDS: u32 = 10;
+const ROUNDS: u32 = 5;
 
 /// Goes through an update beside it.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
@@ -99,7 +110,10 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     if guest.boot > 0 {
         return arrived::run(guest, &groups, &timed);
     }
-    fs::write("/sys/kernel/liveupdate/user_bytes", BYTES.to_string())?;
+    for (quota, most) in [("user_files", FILES), ("user_bytes", BYTES)] {
+        let file = format!("/sys/kernel/liveupdate/{quota}");
+        fs::write(file, most.to_string()).context(quota)?;
+    }
     Before::new(&groups, &timed)?.run(guest)
 }
 
@@ -142,6 +156,7 @@ impl<'a> Before<'a> {
             Ok(session)
         };
         let (other, base) = (one(OTHER, OTHERS)?, one(BASE, 4096)?);
+        busy::begin(&other)?;
         let passed = one(PASSED, PASSED_BYTES)?;
         let session = device.create_session(&name(GUEST))?;
         for (token, length) in (0..).zip(LENGTHS) {
@@ -174,8 +189,12 @@ impl<'a> Before<'a> {
 
     fn run(self, guest: &Guest) -> Result<()> {
         let charged = self.groups.guest().and_then(Group::charged);
-        // It begins first, because it takes many calls until its calls are costly.
-        let mut costly = self.costly()?;
+        // As long as no user has made a call.
+        SUITE.case("readers-of-sysfs-stand-in-line", || self.readers());
+        // They begin first, because it takes many calls until their calls are costly.
+        let mut costly = self.costly(COSTLY, programs::COSTLY)?;
+        let mut bare = self.costly(0, programs::BARE)?;
+        let mut idle = self.costly(IDLE, programs::IDLE)?;
         let endless = Endless::new()?;
         let callbacks = endless.callbacks()?;
         let hold = Hold::on_each(callbacks.clone())?;
@@ -190,18 +209,17 @@ impl<'a> Before<'a> {
             stands_in(&hold, core::slice::from_ref(hangs))
         });
         SUITE.case("update-goes-on-beside-costly-calls", || {
-            let done = Self::storms(&mut costly).and_then(|()| self.rounds());
-            fs::remove_file(program::GO)?;
-            costly.kill()?;
-            done
+            groups::storm_of(&mut costly, programs::COSTLY)?;
+            self.rounds()?;
+            costly.kill()
         });
         SUITE.case("root-without-privileges-stands-in-line-too", || {
-            let mut bare = self.groups.start(0, programs::BARE, &[])?;
-            port::progress(bare.says(program::READY, 1, PATIENCE)?);
-            let done = Self::storms(&mut bare).and_then(|()| self.rounds());
-            fs::remove_file(program::GO)?;
-            bare.kill()?;
-            done
+            groups::storm_of(&mut bare, programs::BARE)?;
+            self.rounds()?;
+            bare.kill()
+        });
+        SUITE.case("idle-threads-delay-for-a-bounded-time", || {
+            self.idle_threads(&mut idle)
         });
         SUITE.case("what-another-writes-to-is-busy-in-time", || {
             self.is_locked()
@@ -246,6 +264,7 @@ impl<'a> Before<'a> {
             || self.given(),
         );
         SUITE.case("what-others-share-is-named-in-time", || self.are_named());
+        SUITE.case("lines-of-writers-hold-nobody-up", || self.stand_in_lines());
         SUITE.case("nobody-else-is-charged", || {
             let (charged, now) = (charged?, self.groups.guest()?.charged()?);
             port::progress(format!("the guest's group: {charged} before, {now} after"));
@@ -276,18 +295,11 @@ impl<'a> Before<'a> {
     }
 
     /// A program that has all it needs to make costly calls, and waits.
-    fn costly(&self) -> Result<Program> {
-        let mut costly = self.groups.start(COSTLY, programs::COSTLY, &[])?;
+    fn costly(&self, user: u32, part: &str) -> Result<Program> {
+        let mut costly = self.groups.start(user, part, &[])?;
         let said = costly.says(program::READY, 1, PATIENCE)?;
         port::progress(said);
         Ok(costly)
-    }
-
-    /// Has it make its calls, with all of its threads.
-    fn storms(costly: &mut Program) -> Result<()> {
-        fs::write(program::GO, "")?;
-        costly.says(evil::TRIED, 1, PATIENCE)?;
-        Ok(())
     }
 
     fn rounds(&self) -> Result<()> {
@@ -386,15 +398,18 @@ impl<'a> Before<'a> {
 
     /// The reboot, with all of them there.
     fn jump(self, guest: &Guest) -> Result<()> {
-        let mut costly = self.costly()?;
+        let mut costly = self.costly(COSTLY, programs::COSTLY)?;
         let (endless, given) = (Endless::new()?, forge::open()?);
         let callbacks = [endless.callbacks()?.to_vec(), vec![preserves(&given)?]].concat();
         let hold = Hold::on_each(callbacks.clone())?;
         let mut evil = self.evil(&endless)?;
         evil.has_tried_all()?;
-        Self::storms(&mut costly)?;
+        groups::storm_of(&mut costly, programs::COSTLY)?;
         let program = self.give(programs::HOLDS_FROZEN, &given)?;
         let mut shares = self.share_frozen()?;
+        let left = ending::leave(self.groups)?;
+        let mut lines = self.groups.start(LINER, lines::LEAVES, &[])?;
+        lines.says(program::READY, 1, PATIENCE)?;
         self.timed
             .event("prepare", || self.device.prepare())
             .context("prepare")?;
@@ -417,7 +432,7 @@ impl<'a> Before<'a> {
         evil.was_let_nowhere()?;
         SUITE.case("all-is-in-time", || self.timed.were_in_time());
         let error = kexec::jump();
-        drop((self, evil, program, shares, costly, hold));
+        drop((self, evil, program, shares, left, lines, costly, hold));
         Err(error.into())
     }
 }

@@ -13,22 +13,27 @@
 //! | [`COSTLY`] | its threads make calls that look at as much as a user's calls can |
 //! | [`BARE`] | as that, of user 0 without capabilities |
 //! | [`COSTLY_AFTER`] | as [`COSTLY`] in the next kernel |
+//! | [`READS`] | its threads read what the kernel tells everybody; it has never had the device |
+//! | [`IDLE`] | as [`COSTLY`], by threads that wait for others of its own which do nothing but take the processors |
+//! | [`lines::LEFT`], [`lines::LEAVES`], [`lines::AFTER`] | its writers stand in lines for pipes ([`super::lines`]) |
+//! | [`ends::LEAVES`], [`ends::AFTER`] | it has sessions of which it takes nothing back, and ends them in a full group ([`super::ends`]) |
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use luo_conformance::user::{as_user, without_privileges};
-use luo_sys::{Device, Errno, Needed, Session, State, Token, Which, memfd};
+use luo_sys::{Device, Errno, Needed, Session, State, Token, Which, memfd, scheduling};
 
 use super::evil::{LET_THROUGH, NEEDY, TRIED};
 use super::inherited::taken;
-use super::shares;
 use super::small::OfEachKind;
+use super::{ends, lines, shares};
 use crate::check::name;
-use crate::program::{PAUSE, READY, stay, wait_to_go};
+use crate::program::{PAUSE, READY, stay, wait_to_go, wait_to_go_as};
 
 pub(super) const HOLDS: &str = "holds";
 pub(super) const HOLDS_FROZEN: &str = "holds-frozen";
@@ -39,6 +44,9 @@ pub(super) const IS_FULL: &str = "is-full";
 pub(super) const COSTLY: &str = "costly";
 pub(super) const BARE: &str = "bare";
 pub(super) const COSTLY_AFTER: &str = "costly-after";
+pub(super) const READS: &str = "reads";
+pub(super) const READS_ALONE: &str = "reads-alone";
+pub(super) const IDLE: &str = "idle";
 
 /// Users of [`NUMBERS`]: as of a range of /etc/subuid.
 const FIRST_NUMBER: u32 = 200_000;
@@ -49,6 +57,11 @@ const HOW_MANY: u32 = 12;
 const SET: u64 = 126;
 /// Threads that make costly calls: so many that each of them before who behaves would be too many.
 const THREADS: usize = 256;
+/// Threads that read.
+const READERS: usize = 512;
+/// Threads that do nothing but take the processors, for each of which one of [`IDLE`]'s makes
+/// costly calls.
+const SPINNERS: usize = 16;
 /// The session with a file that all files of [`COSTLY`] need.
 const BASE: &str = "costly-base";
 
@@ -61,9 +74,17 @@ pub(super) fn main(part: &str) -> Option<Result<()>> {
         SHARES_FROZEN => shares::main(true),
         NUMBERS => numbers(),
         IS_FULL => is_full(),
-        COSTLY => costly(),
+        COSTLY => costly(COSTLY),
         BARE => without_privileges(bare),
         COSTLY_AFTER => costly_after(),
+        READS => reads(READS, READERS),
+        READS_ALONE => reads(READS_ALONE, 1),
+        IDLE => idle(),
+        lines::LEFT => lines::main(),
+        lines::LEAVES => lines::leave(),
+        lines::AFTER => lines::after(),
+        ends::LEAVES => ends::main(),
+        part if ends::AFTER.contains(&part) => ends::after(part),
         _ => return None,
     })
 }
@@ -165,6 +186,7 @@ fn is_full() -> Result<()> {
     let files = files.collect::<Result<Vec<_>, _>>()?;
     let small = (0..64).map(|_| OfEachKind::new());
     let small = small.collect::<Result<Vec<_>>>()?;
+    awaits(&needy, &[Errno::ENOTCONN]);
     println!("{READY}");
     wait_to_go();
     let pairs = (HALF..2 * HALF).flat_map(|file| (0..HALF).map(move |on| (file, on)));
@@ -174,10 +196,8 @@ fn is_full() -> Result<()> {
     });
     let full = needs.find_map(|declared| Some(declared.err()?.errno()));
     for _ in 0..TIMES {
-        match needy.retrieve_fd(Token(1)) {
-            Err(why) if why.errno() == Errno::ENOTCONN => {}
-            other => println!("{LET_THROUGH}what needs another's: {other:?}"),
-        }
+        // To find out what it needs may take memory.
+        awaits(&needy, &[Errno::ENOTCONN, Errno::ENOMEM]);
     }
     let small = small.iter().flat_map(OfEachKind::all);
     let all = files.iter().map(AsFd::as_fd).chain(small);
@@ -194,6 +214,14 @@ fn is_full() -> Result<()> {
     stay()
 }
 
+/// Its file needs another's that is not taken back.
+fn awaits(needy: &Session, errnos: &[Errno]) {
+    match needy.retrieve_fd(Token(1)) {
+        Err(why) if errnos.contains(&why.errno()) => {}
+        other => println!("{LET_THROUGH}what needs another's: {other:?}"),
+    }
+}
+
 /// The number of the administrator's does not make it one.
 fn bare() -> Result<()> {
     {
@@ -208,12 +236,79 @@ fn bare() -> Result<()> {
         let made = device.create_session(&name("vm"))?;
         ensure!(made.name()? == name("vm"), "it is not its own");
     }
-    costly()
+    costly(BARE)
 }
 
 /// It has two sets of files, and no file of one set needs one of the other. To declare that the
 /// first file of one set needs the last file of the other takes a search for a circle through both.
-fn costly() -> Result<()> {
+fn costly(part: &str) -> Result<()> {
+    let (device, session) = prepare_costly()?;
+    wait_to_go_as(part);
+    storm(THREADS, |thread| {
+        call_costly(&device, &session, thread);
+    })
+}
+
+/// A file of [`COSTLY`]'s, and one that it can be made to need by a long search alone.
+fn pair(thread: u64) -> (Token, Needed) {
+    let at = thread % SET;
+    (Token(at), Needed::Here(Token(2 * SET - 1 - at)))
+}
+
+fn call_costly(device: &Device, session: &Session, thread: u64) {
+    let (file, on) = pair(thread);
+    let _ = session.add_dependency(file, on);
+    let (_, on) = pair(thread);
+    let _ = session.drop_dependency(file, on);
+    let _ = session.list_files();
+    let _ = session.list_dependencies(Token(2 * SET - 1));
+    let _ = device.list_sessions(Which::All);
+}
+
+/// Who has the lock is a thread for which there is no processor: others of the same user take all
+/// of them.
+fn idle() -> Result<()> {
+    let (device, session) = prepare_costly()?;
+    wait_to_go_as(IDLE);
+    std::thread::scope(|scope| {
+        for _ in 0..SPINNERS {
+            scope.spawn(|| {
+                loop {
+                    core::hint::spin_loop();
+                }
+            });
+        }
+        // A thread that never runs would not say that it has tried.
+        let turns = || {
+            let _ = scheduling::set(scheduling::Policy::Idle);
+        };
+        storm_as(SPINNERS, turns, |thread| {
+            call_costly(&device, &session, thread);
+        })
+    })
+}
+
+/// Reads, as anybody may.
+fn reads(part: &str, threads: usize) -> Result<()> {
+    const FILES: [&str; 4] = ["state", "update_count", "user_sessions", "users_files"];
+    let path = |file| format!("/sys/kernel/liveupdate/{file}");
+    let open = |thread: usize| File::open(path(FILES[thread % FILES.len()]));
+    let files = (0..threads)
+        .map(open)
+        .collect::<std::io::Result<Vec<_>>>()?;
+    println!("{READY}");
+    wait_to_go_as(part);
+    storm(threads, |thread| {
+        let file = usize::try_from(thread).ok().and_then(|at| files.get(at));
+        let mut text = [0; 64];
+        if let Some(file) = file {
+            let _ = file.read_at(&mut text, 0);
+        }
+    })
+}
+
+/// The sets of [`costly`], and how long a search takes.
+fn prepare_costly() -> Result<(Device, Session)> {
     let device = Device::open()?;
     let session = device.create_session(&name(COSTLY))?;
     let base = device.create_session(&name(BASE))?;
@@ -229,24 +324,14 @@ fn costly() -> Result<()> {
     for first in [0, SET] {
         session.add_dependency(Token(first), Needed::In(name(BASE), Token(0)))?;
     }
-    let pair = |thread: u64| {
-        let at = thread % SET;
-        (Token(at), Needed::Here(Token(2 * SET - 1 - at)))
-    };
     let (first, last) = pair(0);
     let cheap = timed(|| session.list_dependencies(Token(0)))?;
     let costs = timed(|| session.add_dependency(first, last))?;
     session.drop_dependency(first, last)?;
     println!("{READY}: a search takes {costs:?}, and a short list {cheap:?}");
-    wait_to_go();
-    storm(|thread| {
-        let (file, on) = pair(thread);
-        let _ = session.add_dependency(file, on);
-        let _ = session.drop_dependency(file, on);
-        let _ = session.list_files();
-        let _ = session.list_dependencies(Token(2 * SET - 1));
-        let _ = device.list_sessions(Which::All);
-    })
+    // The session of which it has taken the descriptor stays with the machine.
+    core::mem::forget(base);
+    Ok((device, session))
 }
 
 /// Each file needs, by way of others, one of a session that is not taken back: that is found at
@@ -259,8 +344,8 @@ fn costly_after() -> Result<()> {
         other => bail!("what needs another's: {other:?}"),
     })?;
     println!("{READY}: a search takes {costs:?}");
-    wait_to_go();
-    storm(|thread| {
+    wait_to_go_as(COSTLY_AFTER);
+    storm(THREADS, |thread| {
         let _ = session.retrieve_fd(Token(SET - 1 - thread % SET));
         let _ = session.list_files();
         let _ = device.list_sessions(Which::All);
@@ -268,15 +353,21 @@ fn costly_after() -> Result<()> {
 }
 
 /// All threads call at once, again and again. It says so when the first has made each call.
-fn storm(calls: impl Fn(u64) + Sync) -> Result<()> {
-    let all_are_there = Barrier::new(THREADS);
+fn storm(threads: usize, calls: impl Fn(u64) + Sync) -> Result<()> {
+    storm_as(threads, || (), calls)
+}
+
+/// As [`storm`]; each thread does something before its second round of calls.
+fn storm_as(threads: usize, turns: impl Fn() + Sync, calls: impl Fn(u64) + Sync) -> Result<()> {
+    let all_are_there = Barrier::new(threads);
     std::thread::scope(|scope| {
-        for thread in 0..THREADS as u64 {
-            let (calls, all_are_there) = (&calls, &all_are_there);
+        for thread in 0..threads as u64 {
+            let (calls, turns, all_are_there) = (&calls, &turns, &all_are_there);
             scope.spawn(move || {
                 all_are_there.wait();
                 calls(thread);
                 println!("{TRIED}{thread}");
+                turns();
                 loop {
                     calls(thread);
                 }

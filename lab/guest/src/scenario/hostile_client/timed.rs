@@ -92,17 +92,22 @@ impl Timed {
         done
     }
 
-    /// Tells what took how long, and asserts that nothing took longer than it may.
-    pub(super) fn were_in_time(&self) -> Result<()> {
+    /// Tells what has taken how long so far, and begins anew.
+    pub(super) fn tell(&self, when: &str) {
         let longest = self.longest.take();
         let told = longest
             .iter()
             .map(|(what, (times, most))| format!("{what} {} ms ({times} times)", most.as_millis()));
         port::progress(format!(
-            "the longest: {}",
+            "the longest {when}: {}",
             told.collect::<Vec<_>>().join(", ")
         ));
-        ensure!(!longest.is_empty(), "nothing was timed");
+    }
+
+    /// [`Self::tell`], and asserts that nothing took longer than it may.
+    pub(super) fn were_in_time(&self) -> Result<()> {
+        ensure!(!self.longest.borrow().is_empty(), "nothing was timed");
+        self.tell("at last");
         let late = self.late.take();
         ensure!(late.is_empty(), "{late:?}");
         Ok(())

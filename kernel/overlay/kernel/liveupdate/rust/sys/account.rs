@@ -39,6 +39,11 @@ impl Drop for Scope {
 
 /// Does something that the machine is charged for.
 pub(crate) fn of_machine<R>(work: impl FnOnce() -> R) -> R {
-    let _scope = Scope::begin();
+    of_machine_if(true, work)
+}
+
+/// Does something that the machine is charged for if it is done for all, and else who asks.
+pub(crate) fn of_machine_if<R>(is_for_all: bool, work: impl FnOnce() -> R) -> R {
+    let _scope = is_for_all.then(Scope::begin);
     work()
 }

@@ -7,11 +7,13 @@
 //! is killed.
 
 use core::marker::PhantomPinned;
+use core::ptr;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 use kernel::bindings;
-use kernel::ffi::{c_int, c_long};
+use kernel::ffi::{c_int, c_long, c_uint, c_void};
 use kernel::prelude::*;
-use kernel::sync::{LockClassKey, MutexGuard};
+use kernel::sync::LockClassKey;
 use kernel::time::delay::fsleep;
 use kernel::time::{msecs_to_jiffies, Delta, Instant, Monotonic};
 use kernel::types::Opaque;
@@ -23,6 +25,8 @@ use luo_core::held::PAUSE_MILLIS;
 pub(crate) struct WaitQueue {
     #[pin]
     head: Opaque<bindings::wait_queue_head>,
+    /// How often somebody has notified.
+    notified: AtomicU64,
     // The head is a list that refers to itself.
     #[pin]
     _pin: PhantomPinned,
@@ -33,7 +37,48 @@ unsafe impl Send for WaitQueue {}
 // SAFETY: As above.
 unsafe impl Sync for WaitQueue {}
 
+/// What somebody has seen who is going to wait: it was taken by who had the mutex, and found that
+/// there is something to wait for. Whoever changes that afterwards notifies.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    queue: &'a WaitQueue,
+    topic: u64,
+    notified: u64,
+}
+
+/// A task's entry in a queue.
+#[repr(C)]
+struct Entry {
+    /// First, so that its address is that of the whole.
+    entry: bindings::wait_queue_entry,
+    /// What it waits for.
+    topic: u64,
+}
+
+/// Wakes a task, if it waits for the topic that was notified, or if all were.
+///
+/// # Safety
+///
+/// `entry` is an [`Entry`]'s first part, in a queue whose lock is held; `topic` is null or points
+/// to a number.
+unsafe extern "C" fn wake_if_meant(
+    entry: *mut bindings::wait_queue_entry,
+    mode: c_uint,
+    flags: c_int,
+    topic: *mut c_void,
+) -> c_int {
+    // SAFETY: By the caller's promise. The topic of an entry in a queue does not change.
+    let is_meant =
+        unsafe { topic.is_null() || (*entry.cast::<Entry>()).topic == *topic.cast::<u64>() };
+    match is_meant {
+        // SAFETY: By the caller's promise; the entry was initialised for this function.
+        true => unsafe { bindings::autoremove_wake_function(entry, mode, flags, topic) },
+        false => 0,
+    }
+}
+
 /// The task was killed while it waited.
+#[derive(Debug)]
 pub(crate) struct Killed;
 
 /// Sleeps for so many milliseconds, or until the task is killed.
@@ -78,7 +123,7 @@ fn for_a_moment(tries: &mut impl FnMut() -> bool) -> bool {
 /// On a busy machine one may take as long as many.
 ///
 /// # Errors
-/// EBUSY at the end of them; EAGAIN if the task is killed.
+/// EBUSY at the end of them.
 pub(crate) fn patiently(pauses: &mut u32, mut tries: impl FnMut() -> bool) -> Result<(), Errno> {
     let mut done = for_a_moment(&mut tries);
     while !done {
@@ -86,7 +131,11 @@ pub(crate) fn patiently(pauses: &mut u32, mut tries: impl FnMut() -> bool) -> Re
             return Err(Errno::EBUSY);
         }
         let begun = Instant::<Monotonic>::now();
-        pause(PAUSE_MILLIS).map_err(|Killed| Errno::EAGAIN)?;
+        // That somebody is killed ends nothing: it may be who cancels, and what cannot be preserved
+        // again then is gone. It does not take long.
+        if let Err(Killed) = pause(PAUSE_MILLIS) {
+            fsleep(Delta::from_millis(PAUSE_MILLIS.into()));
+        }
         let took = u32::try_from(begun.elapsed().as_millis_ceil()).unwrap_or(u32::MAX);
         *pauses = pauses.saturating_sub((took / PAUSE_MILLIS).max(1));
         done = tries();
@@ -134,28 +183,40 @@ impl WaitQueue {
             head <- Opaque::ffi_init(|slot| unsafe {
                 bindings::__init_waitqueue_head(slot, name.as_char_ptr(), key.as_ptr())
             }),
+            notified: AtomicU64::new(0),
             _pin: PhantomPinned,
         })
     }
 
-    /// Wakes all who wait.
-    pub(crate) fn notify_all(&self) {
-        // SAFETY: The head is initialised and pinned. Zero stands for all.
-        unsafe {
-            bindings::__wake_up(
-                self.head.get(),
-                bindings::TASK_NORMAL,
-                0,
-                core::ptr::null_mut(),
-            );
+    /// A place in it for who waits for a topic, and has the mutex.
+    pub(crate) fn place(&self, topic: u64) -> Place<'_> {
+        Place {
+            queue: self,
+            topic,
+            notified: self.notified.load(Ordering::SeqCst),
         }
     }
 
-    /// Lets the mutex go and sleeps until somebody notifies. May wake up for no
-    /// reason; no signal ends it. It may take long without being an error, so the
-    /// detector of hung tasks does not look at those who wait here.
-    pub(crate) fn wait<T>(&self, held: MutexGuard<'_, T>) {
-        self.sleep(held, bindings::TASK_IDLE, Patience::WITHOUT_END);
+    /// Wakes those who wait for a topic, or all, and those who have a place and are going to.
+    /// Called after what they wait for has changed, with the mutex or without it.
+    pub(crate) fn notify(&self, topic: Option<u64>) {
+        self.notified.fetch_add(1, Ordering::SeqCst);
+        let mut topic = topic;
+        let key = topic.as_mut().map_or(ptr::null_mut(), ptr::from_mut);
+        // SAFETY: The head is initialised and pinned, and all in it are entries whose function
+        // takes a topic. Zero stands for all that it wakes.
+        unsafe {
+            bindings::__wake_up(self.head.get(), bindings::TASK_NORMAL, 0, key.cast());
+        }
+    }
+}
+
+impl Place<'_> {
+    /// Sleeps until somebody notifies. May wake up for no reason; no signal ends it. It may take
+    /// long without being an error, so the detector of hung tasks does not look at those who wait
+    /// here.
+    pub(crate) fn wait(self) {
+        self.sleep(bindings::TASK_IDLE, Patience::WITHOUT_END);
     }
 
     /// Like [`Self::wait`], ended also by a signal that kills the task, and by the end of a
@@ -163,12 +224,8 @@ impl WaitQueue {
     ///
     /// # Errors
     /// [`Killed`] if there is such a signal, whatever else has happened.
-    pub(crate) fn wait_killable<T>(
-        &self,
-        held: MutexGuard<'_, T>,
-        patience: Patience,
-    ) -> Result<(), Killed> {
-        self.sleep(held, bindings::TASK_KILLABLE, patience);
+    pub(crate) fn wait_killable(self, patience: Patience) -> Result<(), Killed> {
+        self.sleep(bindings::TASK_KILLABLE, patience);
         // SAFETY: `current` is a task that runs.
         let killed = unsafe { bindings::luo_fatal_signal_pending(bindings::get_current()) };
         if killed {
@@ -179,22 +236,33 @@ impl WaitQueue {
     }
 
     /// Sleeps for as long as a patience lasts at most.
-    fn sleep<T>(&self, held: MutexGuard<'_, T>, state: u32, patience: Patience) {
-        let entry = Opaque::<bindings::wait_queue_entry>::uninit();
-        // SAFETY: The entry is valid for writes.
-        unsafe { bindings::init_wait(entry.get()) };
+    fn sleep(self, state: u32, patience: Patience) {
+        let Self {
+            queue,
+            topic,
+            notified,
+        } = self;
+        let place = Opaque::<Entry>::uninit();
+        let entry = place.get().cast::<bindings::wait_queue_entry>();
+        // SAFETY: Both parts are valid for writes, and nobody else has them yet.
+        unsafe {
+            bindings::init_wait(entry);
+            (*entry).func = Some(wake_if_meant);
+            (&raw mut (*place.get()).topic).write(topic);
+        }
         let ticks = patience.ticks();
-        // In the queue before the mutex is let go: who changes what we wait for
-        // holds it, so the notification cannot come too early.
+        // In the queue before it is looked at whether somebody has notified: who does so
+        // afterwards finds the entry.
         //
         // SAFETY: The head is initialised and pinned; the entry stays where it is
         // on this stack until `finish_wait` has taken it out of the queue.
-        unsafe { bindings::prepare_to_wait(self.head.get(), entry.get(), state as c_int) };
-        drop(held);
-        // SAFETY: No spinlock is held. If there was a notification meanwhile, or
-        // for a killable state a fatal signal, this returns at once.
-        unsafe { bindings::schedule_timeout(ticks) };
+        unsafe { bindings::prepare_to_wait(queue.head.get(), entry, state as c_int) };
+        if queue.notified.load(Ordering::SeqCst) == notified {
+            // SAFETY: No spinlock is held. If there was a notification meanwhile, or
+            // for a killable state a fatal signal, this returns at once.
+            unsafe { bindings::schedule_timeout(ticks) };
+        }
         // SAFETY: The pair given to `prepare_to_wait`.
-        unsafe { bindings::finish_wait(self.head.get(), entry.get()) };
+        unsafe { bindings::finish_wait(queue.head.get(), entry) };
     }
 }

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Lines in which a worker of the kernel runs what users ask for, one step of each line in turn.
+
+use core::mem::MaybeUninit;
+
+use kernel::bindings;
+use kernel::error::{to_result, Result};
+use kernel::ffi::{c_uint, c_void};
+
+/// Lines of users' steps, by their numbers.
+pub(crate) const LINES: u32 = bindings::LUO_SHIM_LINE_OF_OPENS;
+
+/// The line of those who open the device, who stand in another line of the kernel's already.
+pub(crate) const OF_OPENS: u32 = bindings::LUO_SHIM_LINE_OF_OPENS;
+
+/// Makes the workers. Called once, before anybody can call.
+///
+/// # Errors
+/// `ENOMEM`.
+pub(crate) fn set_up() -> Result {
+    // SAFETY: By what is said above.
+    to_result(unsafe { bindings::luo_shim_set_up_lines() })
+}
+
+/// Something that is to be done once, and what comes of it.
+struct Step<W, R> {
+    work: MaybeUninit<W>,
+    done: MaybeUninit<R>,
+}
+
+/// Does it.
+///
+/// # Safety
+///
+/// `data` is a [`Step`] that nobody else uses meanwhile, whose work is there and is taken out by
+/// this.
+unsafe extern "C" fn run_it<W: FnOnce() -> R, R>(data: *mut c_void) {
+    // SAFETY: By the caller's promise.
+    let step = unsafe { &mut *data.cast::<Step<W, R>>() };
+    // SAFETY: By the caller's promise it is there, and nobody reads it again.
+    let work = unsafe { step.work.assume_init_read() };
+    step.done.write(work());
+}
+
+/// Has something done by the worker of a line, when all that came before has been done, and waits
+/// for it. The caller is charged for the memory that it takes. It must not ask who calls.
+///
+/// # Errors
+/// The work, which nobody has begun, if the caller is one who may be killed meanwhile, and was.
+pub(crate) fn run<W: FnOnce() -> R, R>(line: u32, killable: bool, work: W) -> Result<R, W> {
+    let mut step = Step {
+        work: MaybeUninit::new(work),
+        done: MaybeUninit::uninit(),
+    };
+    let data = (&raw mut step).cast();
+    // SAFETY: The step is there for the call, which calls the function with it once or, if it
+    // says so, never, and comes back after that. Until then this task does nothing, so whatever
+    // the work has borrowed of it is the worker's alone: it is as if the task were another thread
+    // of itself, for which nothing of what work refers to cares.
+    let ran = unsafe {
+        bindings::luo_shim_run_in_line(line as c_uint, killable, Some(run_it::<W, R>), data)
+    };
+    match ran {
+        // SAFETY: It was called, and so has written this.
+        true => Ok(unsafe { step.done.assume_init() }),
+        // SAFETY: It was not called, and so has not taken this.
+        false => Err(unsafe { step.work.assume_init() }),
+    }
+}
