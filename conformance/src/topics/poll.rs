@@ -15,7 +15,7 @@ use crate::check::{Absent, device, same, seen};
 use crate::difference::{Differs, Expect, absent, missing, simulated};
 use crate::implementation::Implementation;
 use crate::look::SYSFS;
-use crate::patience::PATIENCE;
+use crate::patience::{PATIENCE, until};
 
 pub(super) const CASES: &[Case] = &[
     here("device-tells-of-a-change", device_tells).but(&[missing(NO_EVENTS)]),
@@ -101,6 +101,15 @@ fn notified(file: &File, timeout: Duration) -> Result<bool> {
     Ok(fds[0].revents().contains(PollFlags::PRI))
 }
 
+/// Reads until there is nothing to tell. A worker tells of changes, so that it may tell of one
+/// after that has been read.
+fn has_read(file: &mut File) -> Result<()> {
+    until("that all changes are told", || {
+        read(file)?;
+        Ok(!notified(file, Duration::ZERO)?)
+    })
+}
+
 /// Nobody waits for what cannot come.
 fn patience(on: Implementation) -> Duration {
     match on {
@@ -113,11 +122,11 @@ fn sysfs_tells(context: &mut Context<'_>) -> Result<()> {
     let mut file = attribute()?;
     let patience = patience(context.implementation);
     let device = device()?;
-    ensure!(!notified(&file, Duration::ZERO)?, "nothing has changed yet");
+    has_read(&mut file)?;
     device.prepare()?;
     seen(notified(&file, patience)?, "the change is not seen")?;
     same("the word", read(&mut file)?.as_str(), "prepared\n")?;
-    ensure!(!notified(&file, Duration::ZERO)?, "it has been read");
+    has_read(&mut file)?;
     device.cancel()?;
     seen(notified(&file, patience)?, "the change is not seen")?;
     same("the word", read(&mut file)?.as_str(), "normal\n")
