@@ -35,6 +35,8 @@ pub struct Log {
     over: BTreeSet<usize>,
     /// By the case's place in the voyage.
     notes: BTreeMap<usize, Notes>,
+    /// This kernel has parameters that a case asked for.
+    lent: bool,
 }
 
 /// Takes cases from kernel to kernel.
@@ -79,6 +81,17 @@ impl<'a> Journey<'a> {
     /// Runs what there is to run in this kernel.
     pub fn proceed(&mut self, report: &mut dyn FnMut(Report)) -> Next {
         while let Some(passengers) = passengers(self.log.voyage) {
+            if self.log.lent && self.log.step == 0 {
+                // What the case before has asked for is not for this one.
+                return Next::Kexec(Onward {
+                    log: Log {
+                        lent: false,
+                        ..self.log.clone()
+                    },
+                    parameters: Parameters::new(),
+                    luggage: Luggage::new(),
+                });
+            }
             if let Some(onward) = self.step(&passengers, report) {
                 return Next::Kexec(onward);
             }
@@ -139,6 +152,7 @@ impl<'a> Journey<'a> {
         Some(Onward {
             log: Log {
                 step: self.log.step + 1,
+                lent: !parameters.is_empty(),
                 ..self.log.clone()
             },
             parameters,
@@ -168,6 +182,7 @@ impl<'a> Journey<'a> {
         let _ = settle(self.on);
         self.log = Log {
             voyage: self.log.voyage + 1,
+            lent: self.log.lent,
             ..Log::default()
         };
     }
@@ -200,8 +215,11 @@ fn passengers(voyage: usize) -> Option<Vec<Passenger>> {
 /// Places that one digit of [`Log::over`] stands for on the command line.
 const PLACES: usize = 4;
 
-/// One word without blanks, commas and colons: `voyage/step/over`, then
-/// `/case-key=value` a note, all numbers but the case's hexadecimal. It has to be
+/// What stands in a log for [`Log::lent`].
+const LENT: &str = "lent";
+
+/// One word without blanks, commas and colons: `voyage/step/over`, then `/lent` if that is
+/// so, and `/case-key=value` a note, all numbers but the case's hexadecimal. It has to be
 /// short, so `over` is a bit a case, the first ones in the first digit.
 impl fmt::Display for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -210,6 +228,9 @@ impl fmt::Display for Log {
         for digit in 0..digits {
             let bits = (0..PLACES).filter(|bit| self.over.contains(&(digit * PLACES + bit)));
             write!(f, "{:x}", bits.fold(0, |sum, bit| sum | 1 << bit))?;
+        }
+        if self.lent {
+            write!(f, "/{LENT}")?;
         }
         for (case, notes) in &self.notes {
             for (key, value) in notes {
@@ -231,8 +252,13 @@ impl FromStr for Log {
             step: usize::from_str_radix(part()?, 16)?,
             over: places(part()?)?,
             notes: BTreeMap::new(),
+            lent: false,
         };
         for note in parts {
+            if note == LENT {
+                log.lent = true;
+                continue;
+            }
             let (case, note) = note.split_once('-').context("a note without a case")?;
             let (key, value) = note.split_once('=').context("a note without a value")?;
             ensure!(!key.is_empty(), "a note without a key");
@@ -267,12 +293,14 @@ mod tests {
             step: 1,
             over: BTreeSet::from([0, 2, 5, 130]),
             notes: BTreeMap::new(),
+            lent: false,
         };
         assert_eq!(log.to_string(), format!("13/1/52{:030}4", 0));
         assert_eq!(log.to_string().parse::<Log>().unwrap(), log);
         let notes = log.notes.entry(12).or_default();
         notes.insert("token".into(), u64::MAX);
         notes.insert("count".into(), 0);
+        log.lent = true;
         let text = log.to_string();
         assert!(!text.contains([' ', ',', ':']), "{text}");
         assert_eq!(text.parse::<Log>().unwrap(), log);
