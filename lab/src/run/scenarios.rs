@@ -379,6 +379,10 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             )
         },
         Scenario {
+            when: When::All,
+            ..guests::in_kvm("guests-kvm-rust", guests::IN_KVM, ("rust", "rust-next"))
+        },
+        Scenario {
             // Its first jump was seen, and not yet all of it.
             when: When::Asked,
             ..guests::guests("guests-c", guests::SCENES, ("c", "c"), 80)

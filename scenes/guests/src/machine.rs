@@ -27,6 +27,17 @@ pub enum Files {
     Kept,
 }
 
+/// Has QEMU run the guest in KVM. The processor is one that each KVM can show; the kernels of the
+/// tests have KVM without system management mode.
+const KVM: [&str; 6] = [
+    "-accel",
+    "kvm",
+    "-cpu",
+    "qemu64",
+    "-machine",
+    "kernel-irqchip=split,smm=off",
+];
+
 /// Who is killed at a step of luo-qemu's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Killed {
@@ -46,6 +57,8 @@ pub struct Machine {
     pub(crate) needs: Vec<&'static str>,
     /// Arguments for QEMU beside those that each guest has.
     pub(crate) extra: Vec<String>,
+    /// The guest's processor is KVM's, and not emulated.
+    pub in_kvm: bool,
     running: RefCell<Option<Child>>,
     keeper: RefCell<Option<Keeper>>,
 }
@@ -68,6 +81,7 @@ impl Machine {
             say,
             needs: Vec::new(),
             extra: Vec::new(),
+            in_kvm: false,
             running: RefCell::default(),
             keeper: RefCell::default(),
         })
@@ -146,6 +160,9 @@ impl Machine {
         }
         command.arg("--").arg(qemu);
         command.args(["-nodefaults", "-display", "none"]);
+        if self.in_kvm {
+            command.args(KVM);
+        }
         command.args([
             "-drive",
             &format!("file={},format=raw,if=ide", show("disk")),

@@ -33,6 +33,7 @@ pub struct Scene {
 /// All of them.
 pub const SCENES: &[Scene] = &[
     scene("update", 3, update),
+    scene("five", 6, five),
     scene("veto", 2, veto),
     scene("hung", 2, stuck::hung),
     scene("qemu-killed", 2, stuck::killed),
@@ -60,8 +61,18 @@ impl Scene {
     }
 }
 
-/// Two updates in a row, in which nothing of the RAM is copied.
+/// Two updates in a row.
 fn update(machine: &mut Machine, boot: usize) -> Result<()> {
+    updates(machine, boot, 2)
+}
+
+/// Five in a row: what each adds, to a clock or to memory in use, would add up.
+fn five(machine: &mut Machine, boot: usize) -> Result<()> {
+    updates(machine, boot, 5)
+}
+
+/// So many updates in a row, in which nothing of the RAM is copied.
+fn updates(machine: &mut Machine, boot: usize, count: usize) -> Result<()> {
     machine.begin()?;
     machine.start()?;
     if boot > 0 {
@@ -76,7 +87,7 @@ fn update(machine: &mut Machine, boot: usize) -> Result<()> {
     }
     machine.runs()?;
     machine.counts_on()?;
-    if boot < 2 {
+    if boot < count {
         return machine.jump();
     }
     quits(machine)

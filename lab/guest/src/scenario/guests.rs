@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use luo_scenes_guests::machine::{Files, Machine};
+use luo_scenes_guests::monitor;
 use luo_scenes_guests::scene::Scene;
 
 use super::played::{self, ends_of};
 use super::scenes;
 use crate::check::Suite;
 use crate::init::Guest;
-use crate::port;
+use crate::{module, port};
 
 const SUITE: Suite = Suite::new("guests");
 
@@ -22,8 +23,14 @@ pub(super) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 /// The files of all scenes, in memory.
 const FOLDER: &str = "/tmp/guests";
 
+/// The argument that says that the guest's processor is KVM's.
+const KVM: &str = "kvm";
+
 /// The scene that ends in this boot, and then the next one up to its first jump.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
+    if guest.args.text(KVM).is_some() {
+        module::load_kvm(guest)?;
+    }
     played::run(
         guest,
         &SUITE,
@@ -42,8 +49,17 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
 
 fn machine(guest: &Guest, scene: &Scene) -> Result<(Machine, PathBuf)> {
     let folder = Path::new(FOLDER).join(scene.name);
-    let stage = scenes::stage_in(guest, &folder)?;
+    let in_kvm = guest.args.text(KVM).is_some();
+    // What KVM takes for the frequency of the processor's counter the next kernels are told:
+    // guests' clocks leap if they measure something else.
+    let khz = if in_kvm { Some(monitor::khz()?) } else { None };
+    let stage = scenes::stage_with(guest, &folder, |line| {
+        if let Some(khz) = khz {
+            line.set(module::EARLY, khz);
+        }
+    })?;
     let say = |line: &str| port::progress(line);
-    let machine = Machine::new(stage, QEMU.as_ref(), Files::Kept, say)?;
+    let mut machine = Machine::new(stage, QEMU.as_ref(), Files::Kept, say)?;
+    machine.in_kvm = in_kvm;
     Ok((machine, folder))
 }

@@ -11,6 +11,9 @@ const SCRATCH: &str = "kho_scratch=32M,192M,32M";
 /// Those of each run of the tests.
 pub(super) const SCENES: Scenes = &[("update", 2), ("veto", 1), ("damaged", 1)];
 
+/// Those with a guest in KVM: nested virtualization (SVM) in software emulation.
+pub(super) const IN_KVM: Scenes = &[("five", 5), ("veto", 1), ("qemu-killed", 1)];
+
 /// Those in which something hangs, ends or is killed at each step. The tests of `luo-qemu`
 /// do the same over jumps of the simulator each time; over real ones they take minutes.
 pub(super) const KILLS: Scenes = &[
@@ -63,4 +66,12 @@ pub(super) fn guests(
             scenes,
         )
     }
+}
+
+/// The same with the guest's processor in KVM.
+pub(super) fn in_kvm(name: &str, scenes: Scenes, kernels: (&'static str, &'static str)) -> Scenario {
+    let mut scenario = guests(name, scenes, kernels, 60);
+    scenario.needs = &[Artifact::Qemu, Artifact::Kvm];
+    scenario.args.push("kvm:yes".to_owned());
+    scenario
 }
