@@ -90,7 +90,7 @@ pub(super) fn accounts() -> Scenario {
             kexecs: Some(2),
         },
         memory: 1024,
-        cost: 14,
+        cost: 35,
         ..scenario(
             "accounts",
             "accounts",
