@@ -69,7 +69,11 @@ pub(super) fn guests(
 }
 
 /// The same with the guest's processor in KVM.
-pub(super) fn in_kvm(name: &str, scenes: Scenes, kernels: (&'static str, &'static str)) -> Scenario {
+pub(super) fn in_kvm(
+    name: &str,
+    scenes: Scenes,
+    kernels: (&'static str, &'static str),
+) -> Scenario {
     let mut scenario = guests(name, scenes, kernels, 147);
     scenario.needs = &[Artifact::Qemu, Artifact::Kvm];
     scenario.args.push("kvm:yes".to_owned());
