@@ -43,11 +43,11 @@ impl Restore {
     /// Looks once more by how much this kernel's clock is behind. Where that was set in the jump,
     /// only the rate of the counter tells, and a luod that has just started does not know that:
     /// what it has noted until it does is set right.
-    pub(super) fn learn_its_clock(&mut self, now: &Moment) {
+    pub(super) fn learn_its_clock(&mut self, now: impl FnOnce() -> Moment) {
         if self.behind_us.is_some() {
             return;
         }
-        self.behind_us = behind_us(&self.record.freeze, now);
+        self.behind_us = behind_us(&self.record.freeze, &now());
         let behind = self.behind_us.unwrap_or(0);
         let own = self.timeline.iter_mut().skip(self.record.timeline.len());
         for event in own {

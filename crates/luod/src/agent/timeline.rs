@@ -57,10 +57,10 @@ impl Agent {
     /// Notes a line.
     pub(super) fn note(&self, kind: TimelineKind, line: Line) {
         self.changes.set(self.changes.get().wrapping_add(1));
-        let now = self.moment();
         let mut state = self.state.borrow_mut();
+        let clock = state.clock();
         if let Some(restore) = &mut state.restore {
-            restore.learn_its_clock(&now);
+            restore.learn_its_clock(|| self.moment_by(clock));
         }
         let event = Arc::new(TimelineEvent {
             update: state.update_id().unwrap_or_default().to_owned(),

@@ -92,20 +92,20 @@ impl Graph {
     /// stuck. A need that is not registered counts as met. Each need is looked at once: whoever
     /// may register thousands of workloads must not keep the agent busy by a long chain of them.
     fn levels(&self, step: Step) -> (Vec<Vec<String>>, BTreeSet<String>) {
-        let mut open = BTreeMap::new();
-        let mut after: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for (name, needs) in &self.needs {
-            let known = needs.iter().filter(|need| self.needs.contains_key(*need));
-            for need in known {
-                let (first, later) = match step {
-                    Step::Prepare => (need, name),
-                    Step::Freeze => (name, need),
-                };
-                after.entry(first).or_default().push(later);
-                *open.entry(later.as_str()).or_insert(0_usize) += 1;
-            }
-            open.entry(name).or_insert(0);
-        }
+        let before = self.predecessors(step);
+        // Who comes before another in one step comes after it in the other.
+        let after = self.predecessors(match step {
+            Step::Prepare => Step::Freeze,
+            Step::Freeze => Step::Prepare,
+        });
+        let known = |names: &BTreeSet<String>| {
+            let known = names.iter().filter(|name| before.contains_key(*name));
+            known.count()
+        };
+        let open = before.iter();
+        let mut open: BTreeMap<&str, usize> = open
+            .map(|(name, before)| (name.as_str(), known(before)))
+            .collect();
         let mut levels = Vec::new();
         let ready = open.iter().filter(|(_, before)| **before == 0);
         let mut level: BTreeSet<&str> = ready.map(|(name, _)| *name).collect();
@@ -113,11 +113,11 @@ impl Graph {
             let mut next = BTreeSet::new();
             for name in &level {
                 open.remove(name);
-                for &later in after.get(name).into_iter().flatten() {
-                    if let Some(before) = open.get_mut(later) {
+                for later in after.get(*name).into_iter().flatten() {
+                    if let Some(before) = open.get_mut(later.as_str()) {
                         *before = before.saturating_sub(1);
                         if *before == 0 {
-                            next.insert(later);
+                            next.insert(later.as_str());
                         }
                     }
                 }

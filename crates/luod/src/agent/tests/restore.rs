@@ -366,11 +366,11 @@ fn what_was_noted_before_the_clock_was_known_is_set_right() {
             ticks_per_second: Some(1e3),
             ..now
         };
-        restore.learn_its_clock(&known);
+        restore.learn_its_clock(|| known);
         let since = at(restore);
         assert!((1_000_000..HOUR).contains(&since), "{since} us");
         // It is learnt once.
-        restore.learn_its_clock(&known);
+        restore.learn_its_clock(|| known);
         assert_eq!(at(restore), since);
     });
 }
