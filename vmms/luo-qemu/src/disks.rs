@@ -2,7 +2,7 @@
 //! Whether the next boot has the guest's disks. The QEMU that goes on opens them anew, by the names
 //! of its command line: what is not there then, or is something else, costs the guest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -22,7 +22,7 @@ pub struct Found {
 }
 
 /// A file or device that QEMU has open for a disk.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq)]
 struct Disk {
     path: PathBuf,
     is_written: bool,
@@ -70,8 +70,10 @@ pub fn look(of: &Look<'_>) -> Found {
     for option in READ {
         for value in given::of_option(of.arguments, option) {
             let path = of.folder.join(value);
+            // QEMU looks for firmware that is named without a folder in its own.
+            let may_be_its_own = option == "bios" && !value.contains('/');
             if let Err(why) = fs::metadata(&path)
-                && (option != "bios" || is_named(&why, value))
+                && !(may_be_its_own && why.kind() == io::ErrorKind::NotFound)
             {
                 found.obstacles.push(format!(
                     "-{option} {value}: {why}; the QEMU that goes on could not read it: put it back"
@@ -82,34 +84,24 @@ pub fn look(of: &Look<'_>) -> Found {
     found
 }
 
-/// Firmware may be named without a folder, and is looked for by QEMU in its own.
-fn is_named(why: &io::Error, value: &str) -> bool {
-    why.kind() != io::ErrorKind::NotFound || value.contains('/')
-}
-
 /// The files of the disks, each once: one that is written somewhere is written.
-fn disks(nodes: &Value, folder: &Path) -> BTreeSet<Disk> {
+fn disks(nodes: &Value, folder: &Path) -> Vec<Disk> {
     let nodes = nodes.as_array().into_iter().flatten();
     let all = nodes.filter_map(|node| {
         let text = |key| node.get(key).and_then(Value::as_str);
         // What is behind a network needs no file of this machine.
         let is_file = ["file", "host_device", "host_cdrom"].contains(&text("drv")?);
         let path = text("file").filter(|path| is_file && !path.starts_with("json:"))?;
-        Some(Disk {
-            path: folder.join(path),
-            is_written: node.get("ro") != Some(&Value::Bool(true)),
-        })
+        let is_written = node.get("ro") != Some(&Value::Bool(true));
+        Some((folder.join(path), is_written))
     });
-    let all: BTreeSet<_> = all.collect();
-    let is_written = |disk: &Disk| {
-        all.iter()
-            .any(|other| other.is_written && other.path == disk.path)
-    };
-    all.iter()
-        .map(|disk| Disk {
-            path: disk.path.clone(),
-            is_written: is_written(disk),
-        })
+    let mut found = BTreeMap::new();
+    for (path, is_written) in all {
+        *found.entry(path).or_insert(false) |= is_written;
+    }
+    let found = found.into_iter();
+    found
+        .map(|(path, is_written)| Disk { path, is_written })
         .collect()
 }
 
@@ -226,7 +218,7 @@ mod tests {
             {"drv": "file"},
             {},
         ]);
-        let found: Vec<_> = disks(&nodes, Path::new("/srv")).into_iter().collect();
+        let found = disks(&nodes, Path::new("/srv"));
         let disk = |path: &str, is_written| Disk {
             path: path.into(),
             is_written,

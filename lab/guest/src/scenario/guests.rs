@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use luo_scenes_guests::machine::{Files, Machine};
-use luo_scenes_guests::monitor;
 use luo_scenes_guests::scene::Scene;
 
 use super::played::{self, ends_of};
@@ -50,14 +49,10 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
 fn machine(guest: &Guest, scene: &Scene) -> Result<(Machine, PathBuf)> {
     let folder = Path::new(FOLDER).join(scene.name);
     let in_kvm = guest.args.text(KVM).is_some();
-    // What KVM takes for the frequency of the processor's counter the next kernels are told:
-    // guests' clocks leap if they measure something else.
-    let khz = if in_kvm { Some(monitor::khz()?) } else { None };
-    let stage = scenes::stage_with(guest, &folder, |line| {
-        if let Some(khz) = khz {
-            line.set(module::EARLY, khz);
-        }
-    })?;
+    let stage = match in_kvm {
+        true => scenes::stage_with_kvm(guest, &folder)?,
+        false => scenes::stage_in(guest, &folder)?,
+    };
     let say = |line: &str| port::progress(line);
     let mut machine = Machine::new(stage, QEMU.as_ref(), Files::Kept, say)?;
     machine.in_kvm = in_kvm;

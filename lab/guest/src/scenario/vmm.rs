@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use luo_scenes_guests::monitor::Monitor;
 use luo_scenes_guests::monitor::scene::Scene;
-use luo_scenes_guests::monitor::{self, Monitor};
 
 use super::played::{self, ends_of};
 use super::scenes;
@@ -40,10 +40,7 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
 
 fn machine(guest: &Guest, scene: &Scene) -> Result<(Monitor, PathBuf)> {
     let folder = Path::new(FOLDER).join(scene.name);
-    // What the kernel has measured, the next ones are told: guests' clocks leap if it measures
-    // something else, for the processor cannot scale them.
-    let khz = monitor::khz()?;
-    let stage = scenes::stage_with(guest, &folder, |line| line.set(module::EARLY, khz))?;
+    let stage = scenes::stage_with_kvm(guest, &folder)?;
     let monitor = Monitor::new(stage, scene.kind, |line| port::progress(line))?;
     Ok((monitor, folder))
 }
