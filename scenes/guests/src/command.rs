@@ -48,7 +48,7 @@ pub fn run() -> Option<ExitCode> {
 }
 
 /// Kills a luo-vmm as from outside, at the step that the test wants.
-fn strike_vmm(point: luo_vmm::point::Point) {
+fn strike_vmm(point: luo_monitor::point::Point) {
     if std::env::var(monitor::KILLED_AT).is_ok_and(|word| word == point.word()) {
         let _ = kill_process(getpid(), Signal::KILL);
         unreachable!("it was killed");

@@ -20,9 +20,9 @@ use std::io::{PipeReader, PipeWriter};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use luo_monitor::point::Point;
 use luo_scenes::stage::{Stage, within};
 use luo_varlink::{HistoryEntry, Outcome, Phase, paths};
-use luo_vmm::point::Point;
 use rustix::io::Errno;
 
 use crate::keeper::{self, Keeper};

@@ -6,7 +6,7 @@
 use std::os::unix::process::ExitStatusExt;
 
 use anyhow::{Result, ensure};
-use luo_vmm::point::Point;
+use luo_monitor::point::Point;
 
 use crate::monitor::Monitor;
 use crate::patience::GUEST;
