@@ -56,6 +56,14 @@ pub fn marker(
     })
 }
 
+/// Takes the mark back: it is known that the guest has not gone on from this state.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn unmark(region: &Region) -> Result<(), Error> {
+    put(region, &[0; MARKED], MARK)
+}
+
 /// The head of the state in a region; `None` if there is no state.
 ///
 /// # Errors
@@ -113,6 +121,9 @@ mod tests {
         assert!(!head(KIND, region).unwrap().unwrap().used, "too early");
         mark().unwrap();
         assert!(head(KIND, region).unwrap().unwrap().used);
+        unmark(region).unwrap();
+        assert!(!head(KIND, region).unwrap().unwrap().used);
+        marker(region, &unused).unwrap()().unwrap();
         // Damage is neither.
         put(region, &[1], MARK).unwrap();
         put(region, &[1], MARK + 1).unwrap();
