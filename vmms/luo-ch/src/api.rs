@@ -13,6 +13,9 @@ use crate::exit::Error;
 /// The most that an answer has.
 const MOST: usize = 1 << 20;
 
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// The most headers of an answer.
 const HEADERS: usize = 64;
 
@@ -90,6 +93,25 @@ impl Api {
         Ok(rustix::net::sockopt::socket_peercred(&stream)?.pid)
     }
 
+    /// Whether there is a guest. While one is being handed over that is not said, and waited for.
+    ///
+    /// # Errors
+    /// [`Error::Guest`]: it is not said in time.
+    pub fn has_guest(&self, late: Instant) -> Result<bool, Error> {
+        loop {
+            match self.begin("vm.info", &Value::Null)?.answer(late) {
+                Ok((200..300, _)) => return Ok(true),
+                Ok((404, _)) => return Ok(false),
+                Ok((status, body)) if Instant::now() >= late => {
+                    return Err(refused("vm.info", status, &body));
+                }
+                Err(why) => return Err(failed("vm.info", &why)),
+                // Nothing tells of its end.
+                Ok(_) => std::thread::sleep(PAUSE),
+            }
+        }
+    }
+
     /// What the guest does, in cloud-hypervisor's word: `Running`, `Paused`, `Created`.
     ///
     /// # Errors
@@ -119,11 +141,7 @@ impl Pending {
             Ok((200..300, body)) if body.is_empty() => Ok(Value::Null),
             Ok((200..300, body)) => serde_json::from_slice(&body)
                 .map_err(|why| Error::Guest(format!("{what}: its answer is no JSON: {why}"))),
-            Ok((status, body)) => {
-                let why = String::from_utf8_lossy(&body);
-                let why: String = why.chars().filter(|c| !c.is_control()).take(500).collect();
-                Err(Error::Guest(format!("{what} is refused ({status}): {why}")))
-            }
+            Ok((status, body)) => Err(refused(what, status, &body)),
             Err(why) => Err(failed(what, &why)),
         }
     }
@@ -189,6 +207,12 @@ fn is_question(what: &str) -> bool {
 
 fn bad(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why.to_owned())
+}
+
+fn refused(what: &str, status: u16, body: &[u8]) -> Error {
+    let why = String::from_utf8_lossy(body);
+    let why: String = why.chars().filter(|c| !c.is_control()).take(500).collect();
+    Error::Guest(format!("{what} is refused ({status}): {why}"))
 }
 
 fn failed(what: &str, why: &io::Error) -> Error {

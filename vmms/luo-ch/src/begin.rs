@@ -28,9 +28,9 @@ use serde_json::json;
 
 use crate::exit::Error;
 use crate::given::Given;
-use crate::guest::Guest;
+use crate::guest::{Guest, runs};
 use crate::memory;
-use crate::offload::{self, NOTHING};
+use crate::offload;
 use crate::process::{Process, Room};
 use crate::state::{KIND, State};
 
@@ -108,52 +108,28 @@ fn here(wanted: &Wanted, room: &Room, told: &Told<'_>) -> Result<(Guest, String)
     let late = Instant::now() + wanted.within;
     let process = Process::start(room, program, first, late)?;
     let guest = Guest::new(room.clone(), process);
-    runs(room, late)?;
+    runs(&room.api(), late)?;
     (told.reach)(Point::Started);
     (told.say)("started");
     Ok((guest, String::new()))
 }
 
-/// A guest that runs already. It may stand still for an update in whose midst its luo-ch was
-/// killed.
+/// A guest that runs already: its luo-ch was killed, in the midst of an update even. A
+/// cloud-hypervisor without a guest is ended; one that does not say whether it has one is left
+/// alone, because a second one would have the same disks.
 fn found(wanted: &Wanted, room: &Room, told: &Told<'_>) -> Result<Option<Guest>, Error> {
     let Some(mut process) = Process::found(room) else {
         return Ok(None);
     };
-    let (api, late) = (room.api(), Instant::now() + wanted.within);
-    let state = api.state(late);
-    if state.as_ref().is_ok_and(|state| state == "Paused") {
-        api.ask("vm.resume", &NOTHING, late)?;
+    let late = Instant::now() + wanted.within;
+    if room.api().has_guest(late)? {
+        // It may have stood still for an update.
+        runs(&room.api(), late)?;
+        (told.say)("found running: it is gone on with");
+        return Ok(Some(Guest::new(room.clone(), process)));
     }
-    match state.as_deref() {
-        Ok("Running" | "Paused") => {
-            (told.say)("found running: it is gone on with");
-            Ok(Some(Guest::new(room.clone(), process)))
-        }
-        // It has no guest, or does not answer: nothing is lost with it.
-        _ => {
-            process.end();
-            Ok(None)
-        }
-    }
-}
-
-/// Waits until the guest runs.
-fn runs(room: &Room, late: Instant) -> Result<(), Error> {
-    let api = room.api();
-    loop {
-        match api.state(late) {
-            Ok(state) if state == "Running" => return Ok(()),
-            Ok(state) if Instant::now() >= late => {
-                return Err(Error::Guest(format!(
-                    "its guest does not run: it is {state}"
-                )));
-            }
-            Err(why) if Instant::now() >= late => return Err(why),
-            // Nothing tells of it.
-            _ => std::thread::sleep(Duration::from_millis(5)),
-        }
-    }
+    process.end();
+    Ok(None)
 }
 
 /// Goes on with what the previous kernel has left.
@@ -207,7 +183,7 @@ fn after_jump(
     offload::back(&path, &state, late, memory, marked, unmarked)?;
     // An older version says so only when the guest is there.
     request.wait(late)?;
-    runs(room, late)?;
+    runs(&room.api(), late)?;
     (told.reach)(Point::Resumed);
     let bytes = records.len();
     (told.say)(&format!(

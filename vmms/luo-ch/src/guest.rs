@@ -11,6 +11,7 @@ use luo_monitor::point::Point;
 use luo_monitor::serve;
 use luo_monitor::told::Told;
 
+use crate::api::Api;
 use crate::exit::Error;
 use crate::memory::{self, Known};
 use crate::offload::{self, Held, NOTHING};
@@ -19,6 +20,9 @@ use crate::state::KIND;
 
 /// How long a guest may take to go on.
 const GO_ON: Duration = Duration::from_secs(10);
+
+/// Between two looks at a guest.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A guest that runs in a cloud-hypervisor.
 pub struct Guest {
@@ -60,6 +64,34 @@ impl Guest {
         let known = memory::known(regions);
         self.known = known.map_err(Error::system("the guest's memory"))?;
         Ok(())
+    }
+}
+
+/// Waits until a guest runs that may stand still, and has it go on. While it is being handed over
+/// nothing is told of it, and nothing can be asked of it.
+///
+/// # Errors
+/// [`Error::Guest`]: it does not.
+pub fn runs(api: &Api, late: Instant) -> Result<(), Error> {
+    loop {
+        let state = api.state(late);
+        let why = match state.as_deref() {
+            Ok("Running") => return Ok(()),
+            Ok("Paused") => match api.ask("vm.resume", &NOTHING, late) {
+                Ok(_) => continue,
+                Err(why) => why,
+            },
+            Ok(other) => Error::Guest(format!("its guest does not run: it is {other}")),
+            Err(_) => match state {
+                Err(why) => why,
+                Ok(_) => continue,
+            },
+        };
+        if Instant::now() >= late {
+            return Err(why);
+        }
+        // Nothing tells of it.
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -106,11 +138,7 @@ impl serve::Guest for Guest {
             // That is seen next.
             return Ok(());
         }
-        let api = self.room.api();
-        match api.state(late)?.as_str() {
-            "Running" => Ok(()),
-            _ => api.ask("vm.resume", &NOTHING, late).map(drop),
-        }
+        runs(&self.room.api(), late)
     }
 
     fn watched(&self) -> Vec<BorrowedFd<'_>> {

@@ -59,12 +59,15 @@ pub fn known(regions: &Regions) -> io::Result<Known> {
     Ok(known)
 }
 
-/// The memfds of a process that are not among `regions`, each once, with the number that its
-/// region is to have.
+/// The memfds that a process has mapped to be written and shared, and that are not among
+/// `regions`, each once, with the number that its region is to have. Whatever else it has open is
+/// not the guest's.
 ///
 /// # Errors
 /// Of a system call; the process is gone, or not ours to look into.
 pub fn of_process(process: u32, regions: &Regions) -> io::Result<Vec<(u32, File)>> {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
+    let mapped: Vec<u64> = maps.lines().filter_map(shared_memfd).collect();
     let mut known = known(regions)?;
     let mut found = Vec::new();
     for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
@@ -80,7 +83,8 @@ pub fn of_process(process: u32, regions: &Regions) -> io::Result<Vec<(u32, File)
         };
         let facts = file.metadata()?;
         let identity = Identity::of(&facts);
-        if facts.len() == 0 || known.iter().any(|(_, known)| *known == identity) {
+        let is_known = known.iter().any(|(_, known)| *known == identity);
+        if is_known || !mapped.contains(&facts.ino()) {
             continue;
         }
         let number = known
@@ -94,6 +98,16 @@ pub fn of_process(process: u32, regions: &Regions) -> io::Result<Vec<(u32, File)
     Ok(found)
 }
 
+/// The inode of a line of `/proc/PID/maps`, if that is memory of this kind.
+fn shared_memfd(line: &str) -> Option<u64> {
+    let mut words = line.split_whitespace();
+    let (_, rights) = (words.next()?, words.next()?);
+    let (_, _, inode) = (words.next()?, words.next()?, words.next()?);
+    let is_it =
+        rights.starts_with("rw") && rights.ends_with('s') && is_memfd(words.next()?.as_ref());
+    is_it.then(|| inode.parse().ok()).flatten()
+}
+
 fn is_memfd(to: &Path) -> bool {
     to.to_string_lossy().starts_with("/memfd:")
 }
@@ -103,6 +117,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_line_of_the_maps_is_read() {
+        let line = "7f0000000000-7f0001000000 rw-s 00000000 00:01 1026 /memfd:ch_ram (deleted)";
+        assert_eq!(shared_memfd(line), Some(1026));
+        for other in ["rw-p", "r--s", "---p"] {
+            assert_eq!(shared_memfd(&line.replace("rw-s", other)), None);
+        }
+        assert_eq!(
+            shared_memfd(&line.replace("/memfd:ch_ram", "/dev/shm/x")),
+            None
+        );
+        assert_eq!(
+            shared_memfd("7f0000000000-7f0001000000 rw-s 00000000 00:01 1026"),
+            None
+        );
+    }
+
+    #[test]
     fn memfds_of_a_process_are_found_once_and_known_again() {
         let mut theirs = Regions::new();
         let theirs = theirs.create("ch_ram", 1 << 16).unwrap();
@@ -110,9 +141,15 @@ mod tests {
         let mut ours = Regions::new();
         ours.create("state", 1 << 16).unwrap();
         let here = std::process::id();
+        let unmapped = of_process(here, &ours).unwrap();
+        let wanted = Identity::of(&again.metadata().unwrap());
+        let mut found = unmapped
+            .iter()
+            .map(|(_, file)| Identity::of(&file.metadata().unwrap()));
+        assert!(found.all(|found| found != wanted), "it is not mapped yet");
+        let _map = theirs.map().unwrap();
         let find_it = |regions: &Regions| {
             let found = of_process(here, regions).unwrap();
-            let wanted = Identity::of(&again.metadata().unwrap());
             let is_it = |file: &File| Identity::of(&file.metadata().unwrap()) == wanted;
             let mut found: Vec<_> = found.into_iter().filter(|(_, file)| is_it(file)).collect();
             assert!(found.len() < 2, "there is one, with two descriptors");
