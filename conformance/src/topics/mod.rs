@@ -12,6 +12,7 @@ mod errors;
 mod eventfds;
 mod events;
 mod extension;
+mod failed_memory;
 mod faults;
 mod fdinfo;
 mod fidelity;
@@ -62,6 +63,7 @@ pub const TOPICS: &[Topic] = &[
     topic("fidelity", fidelity::CASES),
     topic("busy", busy::CASES),
     topic("disks", disks::CASES),
+    topic("failed-memory", failed_memory::CASES),
     topic("hugetlb", hugetlb::CASES),
     topic("eventfds", eventfds::CASES),
     topic("timerfds", timerfds::CASES),
