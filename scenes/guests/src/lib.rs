@@ -12,6 +12,7 @@
 //! | [`machine`] | what a scene is made of: the agent, a guest, and looking at both |
 //! | [`monitor`] | as `machine` and `scene`, with `luo-vmm` |
 //! | [`scene`] | what happens, boot by boot |
+//! | [`talk`] | the guest that talks to another one |
 #![forbid(unsafe_code)]
 
 pub mod bare;
@@ -22,3 +23,4 @@ pub mod machine;
 pub mod monitor;
 mod patience;
 pub mod scene;
+pub mod talk;

@@ -102,3 +102,15 @@ fn each_end_of_a_guest_is_told() {
 fn a_damaged_state_is_refused_and_the_memory_stays() {
     play("damaged");
 }
+
+#[test]
+#[ignore = "takes qemu-cpr"]
+fn two_guests_that_talk_stand_still_together_and_go_on_talking() {
+    play("pair");
+}
+
+#[test]
+#[ignore = "takes qemu-cpr"]
+fn the_command_line_of_the_book_survives_as_it_stands_there() {
+    play("tutorial");
+}
