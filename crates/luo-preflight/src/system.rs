@@ -9,7 +9,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::check::Known;
 use crate::command_line::{ScratchSize, scratch_size};
-use crate::guest_clock::Clock;
+use crate::guest_clock::{Clock, NOTE, parse_note};
 use crate::image::abi_strings;
 use crate::kconfig::Config;
 use crate::limits::{MAX_CONFIG, MAX_PACKED_CONFIG, MAX_SCRATCH_AREAS, MAX_SMALL_FILE};
@@ -148,12 +148,15 @@ impl System {
         }
     }
 
-    fn clock(&self) -> Clock {
+    /// The facts that guests' clocks depend on.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
         let source = "sys/devices/system/clocksource/clocksource0/current_clocksource";
         let clock = Clock {
             // What cannot be looked at may be there.
             has_kvm: self.is_there("sys/module/kvm") != Ok(false),
             is_tsc: self.text(source).is_ok_and(|source| source == "tsc"),
+            guests_khz: self.text(NOTE).ok().as_deref().and_then(parse_note),
             ..Clock::default()
         };
         // There is as much of it as there are processors, and they are alike.

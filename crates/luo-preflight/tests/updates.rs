@@ -12,6 +12,7 @@ use std::path::Path;
 use build::Kernel;
 use luo_preflight::abi::Abi;
 use luo_preflight::file::{Facts, Kind};
+use luo_preflight::guest_clock;
 use luo_preflight::image::{self, Compression, Error, Image};
 use luo_preflight::initrd::{Archive, Unusable};
 use luo_preflight::running::Running;
@@ -131,6 +132,10 @@ fn the_clocks_of_guests_are_looked_at_where_kvm_is() {
     );
     assert_eq!(status(line), Some(CheckStatus::Ok));
     assert_eq!(status("liveupdate=on"), Some(CheckStatus::Warning));
+    put(root, guest_clock::NOTE, "2400000\n");
+    let clock = running(&folder).clock;
+    let line = guest_clock::handed_on(clock, "liveupdate=on");
+    assert_eq!(line, "tsc_early_khz=2400000 liveupdate=on");
     put(root, "proc/cpuinfo", "flags\t\t: fpu svm tsc_scale\n");
     assert_eq!(status("liveupdate=on"), None);
 }

@@ -16,6 +16,9 @@ pub enum Act {
     Panic = 2,
 }
 
+/// Where a boot sector's parameters are.
+const PARAMETERS: usize = 0x1f0;
+
 /// Counts between two lines.
 pub const STEP: u64 = 0x40000;
 
@@ -24,19 +27,21 @@ pub const STEP: u64 = 0x40000;
 /// # Errors
 /// The file cannot be written.
 pub fn write(path: &Path, act: Option<(u32, Act)>) -> Result<()> {
-    let mut sector = [0; 512];
-    let (code, rest) = sector.split_at_mut(CODE.len());
-    code.copy_from_slice(&CODE);
-    let end = rest.len();
-    if let Some((count, act)) = act {
-        rest[end - 16..end - 12].copy_from_slice(&count.to_le_bytes());
-        rest[end - 12..end - 8].copy_from_slice(&(act as u32).to_le_bytes());
-    }
-    rest[end - 2..].copy_from_slice(&[0x55, 0xaa]);
-    // A disk of one sector has no geometry that each firmware can take.
-    let mut disk = sector.to_vec();
-    disk.resize(1 << 20, 0);
+    let act = act.map(|(count, act)| [count.to_le_bytes(), (act as u32).to_le_bytes()].concat());
+    let disk = disk(&CODE, &act.unwrap_or_default());
     Ok(fs::write(path, disk)?)
+}
+
+/// A disk with a boot sector, which has up to 14 bytes of parameters at its end.
+pub(crate) fn disk(code: &[u8], parameters: &[u8]) -> Vec<u8> {
+    let mut disk = code.to_vec();
+    disk.resize(PARAMETERS, 0);
+    disk.extend(parameters);
+    disk.resize(510, 0);
+    disk.extend([0x55, 0xaa]);
+    // A disk of one sector has no geometry that each firmware can take.
+    disk.resize(1 << 20, 0);
+    disk
 }
 
 #[rustfmt::skip]

@@ -13,6 +13,7 @@
 //! | [`monitor`] | as `machine` and `scene`, with `luo-vmm` |
 //! | [`offload`] | as `machine` and `scene`, with `luo-ch` and a peer in place of cloud-hypervisor |
 //! | [`scene`] | what happens, boot by boot |
+//! | [`talk`] | the guest that talks to another one |
 #![forbid(unsafe_code)]
 
 pub mod bare;
@@ -24,3 +25,4 @@ pub mod monitor;
 pub mod offload;
 mod patience;
 pub mod scene;
+pub mod talk;

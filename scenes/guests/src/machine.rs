@@ -2,11 +2,12 @@
 //! A machine with an agent and a guest, in one boot.
 
 use std::cell::RefCell;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::rc::Rc;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use luo_qemu::point::Point;
 use luo_scenes::stage::{Stage, within};
 use luo_varlink::{HistoryEntry, Outcome, Phase, paths};
@@ -38,6 +39,9 @@ const KVM: [&str; 6] = [
     "kernel-irqchip=split,smm=off",
 ];
 
+/// What the firmware says last, before dots and the guest.
+const FIRMWARE: &str = "Booting from Hard Disk";
+
 /// Who is killed at a step of luo-qemu's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Killed {
@@ -47,9 +51,13 @@ pub(crate) enum Killed {
     Qemu(Point),
 }
 
-/// A machine in one boot.
+/// A machine in one boot, with a guest.
 pub struct Machine {
-    pub(crate) stage: Stage,
+    pub(crate) stage: Rc<Stage>,
+    /// The guest's name.
+    pub(crate) name: &'static str,
+    /// The guest's files.
+    folder: PathBuf,
     pub(crate) qemu: PathBuf,
     files: Files,
     say: fn(&str),
@@ -59,6 +67,8 @@ pub struct Machine {
     pub(crate) extra: Vec<String>,
     /// The guest's processor is KVM's, and not emulated.
     pub in_kvm: bool,
+    /// The firmware speaks on the guest's serial port first.
+    pub(crate) firmware_speaks: bool,
     running: RefCell<Option<Child>>,
     keeper: RefCell<Option<Keeper>>,
 }
@@ -70,18 +80,41 @@ impl Machine {
     /// # Errors
     /// The guest's disk cannot be written.
     pub fn new(stage: Stage, qemu: &Path, files: Files, say: fn(&str)) -> Result<Self> {
-        let disk = stage.folder().join("disk");
+        let folder = stage.folder().to_owned();
+        Self::with(Rc::new(stage), GUEST, folder, qemu, files, say)
+    }
+
+    /// Another guest on the same machine, with files of its own, which stay where they are.
+    pub(crate) fn beside(&self, name: &'static str) -> Result<Self> {
+        let folder = self.stage.folder().join(name);
+        fs::create_dir_all(&folder)?;
+        let stage = Rc::clone(&self.stage);
+        Self::with(stage, name, folder, &self.qemu, Files::Stay, self.say)
+    }
+
+    fn with(
+        stage: Rc<Stage>,
+        name: &'static str,
+        folder: PathBuf,
+        qemu: &Path,
+        files: Files,
+        say: fn(&str),
+    ) -> Result<Self> {
+        let disk = folder.join("disk");
         if !disk.exists() {
             image::write(&disk, None)?;
         }
         Ok(Self {
             stage,
+            name,
+            folder,
             qemu: qemu.to_owned(),
             files,
             say,
             needs: Vec::new(),
             extra: Vec::new(),
             in_kvm: false,
+            firmware_speaks: false,
             running: RefCell::default(),
             keeper: RefCell::default(),
         })
@@ -93,10 +126,10 @@ impl Machine {
         &self.stage
     }
 
-    /// A file of this machine.
+    /// A file of the guest's.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
-        self.stage.folder().join(name)
+        self.folder.join(name)
     }
 
     pub(crate) fn say(&self, line: &str) {
@@ -136,18 +169,21 @@ impl Machine {
         {
             kill_process(pid, Signal::KILL)?;
         }
-        self.stage.end()
+        let stage = Rc::into_inner(self.stage);
+        stage.context("a guest beside this one is there")?.end()
+    }
+
+    /// A file of the guest's that is written at its end.
+    pub(crate) fn appended(&self, name: &str) -> Result<File> {
+        let mut options = OpenOptions::new();
+        Ok(options.create(true).append(true).open(self.path(name))?)
     }
 
     /// The command of a luo-qemu, with its log appended.
     pub(crate) fn command(&self, qemu: &Path, extra: &[&str]) -> Result<Command> {
-        let log = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path("luo-qemu.log"))?;
         let show = |name: &str| self.path(name).display().to_string();
         let mut command = Command::new("/proc/self/exe");
-        command.args(["luo-qemu", "run", GUEST, "--memory", "256M"]);
+        command.args(["luo-qemu", "run", self.name, "--memory", "256M"]);
         // They are there in the next boot, wherever the files of a scene are.
         command.arg("--disks-in-memory");
         let keeper = (self.files == Files::Kept).then_some(keeper::ARGUMENT);
@@ -170,13 +206,19 @@ impl Machine {
         let serial = format!("file,id=serial,path={},append=on", show("serial"));
         command.args(["-chardev", &serial, "-serial", "chardev:serial"]);
         command.args(&self.extra).args(extra);
+        self.set_up(&mut command)?;
+        Ok(command)
+    }
+
+    /// Where a luo-qemu finds the agent and keeps what it needs, and its log.
+    pub(crate) fn set_up(&self, command: &mut Command) -> Result<()> {
         command
             .env(paths::RUNTIME_VARIABLE, self.stage.runtime())
             .env(luo_qemu::room::VARIABLE, self.path("guests"))
-            .env(luo_qemu::keep::VARIABLE, self.path("kept"))
+            .env(luo_qemu::keep::VARIABLE, self.stage.folder().join("kept"))
             .stdin(Stdio::null())
-            .stderr(log);
-        Ok(command)
+            .stderr(self.appended("luo-qemu.log")?);
+        Ok(())
     }
 
     /// Starts a luo-qemu.
@@ -195,6 +237,11 @@ impl Machine {
             Some(Killed::Qemu(point)) => drop(command.env(QEMU_KILLED_AT, point.word())),
             None => {}
         }
+        self.start_by(command)
+    }
+
+    /// Starts a luo-qemu by a command.
+    pub(crate) fn start_by(&self, mut command: Command) -> Result<()> {
         let child = command.spawn()?;
         *self.running.borrow_mut() = Some(child);
         Ok(())
@@ -213,6 +260,16 @@ impl Machine {
             Ok(status.is_some())
         })?;
         status.context("no status")
+    }
+
+    /// The luo-qemu has not ended, unless that was waited for.
+    fn lives(&self) -> Result<()> {
+        let mut running = self.running.borrow_mut();
+        let ended = running.as_mut().map(Child::try_wait).transpose()?.flatten();
+        match ended {
+            Some(status) => bail!("luo-qemu has ended: {status}"),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn process(&self) -> Result<u32> {
@@ -255,6 +312,11 @@ impl Machine {
     /// One does not follow.
     pub fn counts(&self) -> Result<u64> {
         let text = fs::read_to_string(self.path("serial")).unwrap_or_default();
+        let text = match (text.rsplit_once(FIRMWARE), self.firmware_speaks) {
+            (Some((_, rest)), true) => rest.trim_start_matches(['.', '\r', '\n']),
+            (None, true) => "",
+            (_, false) => &text,
+        };
         let mut count = 0;
         // The last line may be under way.
         let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
@@ -276,7 +338,10 @@ impl Machine {
     pub fn counts_on(&self) -> Result<()> {
         let before = self.counts()?;
         let what = format!("that the guest counts on from {before:#x}");
-        let counted = within(PATIENCE, &what, || Ok(self.counts()? >= before + 3 * STEP));
+        let counted = within(PATIENCE, &what, || {
+            self.lives()?;
+            Ok(self.counts()? >= before + 3 * STEP)
+        });
         counted.with_context(|| self.log())
     }
 
@@ -286,7 +351,8 @@ impl Machine {
     /// It does not.
     pub fn runs(&self) -> Result<()> {
         let running = within(PATIENCE, "that the agent has the guest", || {
-            Ok(self.stage.all_run(&[GUEST]).is_ok())
+            self.lives()?;
+            Ok(self.stage.all_run(&[self.name]).is_ok())
         });
         running.with_context(|| self.log())
     }
@@ -296,7 +362,8 @@ impl Machine {
         within(PATIENCE, "that the guest is forgotten", || {
             let status = self.stage.status()?;
             let mut workloads = status.workloads.iter();
-            let is_there = workloads.any(|workload| workload.name == GUEST && workload.connected);
+            let is_there =
+                workloads.any(|workload| workload.name == self.name && workload.connected);
             Ok(!is_there && status.phase == Phase::Normal)
         })
     }

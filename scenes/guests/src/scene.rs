@@ -4,9 +4,11 @@
 mod damaged;
 mod ends;
 mod kills;
+mod pair;
 mod refusals;
 mod signals;
 mod stuck;
+mod tutorial;
 mod upgraded;
 
 use anyhow::{Context, Result, ensure};
@@ -43,6 +45,8 @@ pub const SCENES: &[Scene] = &[
     scene("damaged", 2, damaged::run),
     scene("upgraded", 3, upgraded::run),
     scene("refusals", 1, refusals::run),
+    scene("pair", 3, pair::run),
+    scene("tutorial", 3, tutorial::run),
 ];
 
 const fn scene(
@@ -83,7 +87,7 @@ fn updates(machine: &mut Machine, boot: usize, count: usize) -> Result<()> {
             blackout / 1000
         ));
         ensure!(machine.lines("resumed: ") == boot, "{}", machine.log());
-        is_mapped(machine)?;
+        is_mapped(machine, 256 << 20)?;
     }
     machine.runs()?;
     machine.counts_on()?;
@@ -93,8 +97,8 @@ fn updates(machine: &mut Machine, boot: usize, count: usize) -> Result<()> {
     quits(machine)
 }
 
-/// Fewer bytes than 1 MiB were copied of 256 MiB, which QEMU has mapped.
-fn is_mapped(machine: &Machine) -> Result<()> {
+/// Fewer bytes than 1 MiB were copied of a RAM of this size, which QEMU has mapped.
+fn is_mapped(machine: &Machine, memory: u64) -> Result<()> {
     let log = machine.log();
     let (_, last) = log.rsplit_once("resumed: ").context("nothing resumed")?;
     let bytes: u64 = last.split(' ').next().unwrap_or_default().parse()?;
@@ -109,7 +113,7 @@ fn is_mapped(machine: &Machine) -> Result<()> {
         let number = |text| u64::from_str_radix(text, 16).unwrap_or_default();
         let size = range.map(|(from, to)| number(to) - number(from));
         // Mainline's kernel gives a memfd back without its name.
-        line.ends_with(" (deleted)") && line.contains(" rw-s ") && size == Some(256 << 20)
+        line.ends_with(" (deleted)") && line.contains(" rw-s ") && size == Some(memory)
     };
     ensure!(maps.lines().any(is_ram), "QEMU has no such memory mapped");
     Ok(())

@@ -136,3 +136,15 @@ fn luo_ch_is_killed_at_each_step_before_the_jump() {
 fn luo_ch_is_killed_at_each_step_after_the_jump() {
     play("ch-kills-after");
 }
+
+#[test]
+#[ignore = "takes qemu-cpr"]
+fn two_guests_that_talk_stand_still_together_and_go_on_talking() {
+    play("pair");
+}
+
+#[test]
+#[ignore = "takes qemu-cpr"]
+fn the_command_line_of_the_book_survives_as_it_stands_there() {
+    play("tutorial");
+}

@@ -197,6 +197,7 @@ fn first(wanted: &Wanted, room: &Room, told: &Told<'_>, lock: File) -> Result<Ca
              its clocks from leaping where KVM cannot scale it"
         ));
     }
+    note_clock(room, &about, false, told);
     (told.say)(&format!(
         "started: machine {}, {} MiB, QEMU {}, process {}",
         about.machine,
@@ -206,6 +207,18 @@ fn first(wanted: &Wanted, room: &Room, told: &Told<'_>, lock: File) -> Result<Ca
     ));
     let words = about.words();
     Ok((guest, about, ram, words, false))
+}
+
+/// Notes the frequency of the guest's TSC, where KVM runs it.
+fn note_clock(room: &Room, about: &About, came_over: bool, told: &Told<'_>) {
+    let Some(khz) = about.tsc_khz else {
+        return;
+    };
+    if let Err(why) = room.note_clock(khz, came_over) {
+        (told.say)(&format!(
+            "luod cannot hand the frequency of its TSC on: {why}"
+        ));
+    }
 }
 
 /// Finds the QEMU that runs. If it was stopped for an update, that update is off: the agent
@@ -259,6 +272,7 @@ fn after_jump(
         return Ok(began);
     }
     let (guest, words) = resume(room, &about, ram.file(), state, lock, told)?;
+    note_clock(room, &about, true, told);
     guest.version().clone_into(&mut about.qemu);
     // It is in the history with this.
     let _ = workload.describe(&words);

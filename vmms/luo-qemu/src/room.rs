@@ -9,6 +9,9 @@
 //! | `qmp` | QEMU's control socket |
 //! | `guest.json` | how QEMU was started, and which of its descriptors is the RAM |
 //! | `stopped` | is there while the guest stands still for an update |
+//!
+//! Beside the folders of all guests lies `tsc_khz`, the frequency of their TSC, which luod hands on to the
+//! next kernel.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -143,6 +146,21 @@ impl Room {
         record.map_err(Error::system(path.display().to_string()))
     }
 
+    /// Notes the frequency of the guest's TSC in kHz, for luod. Where guests of this machine have several
+    /// it is that of one which came over a jump: the others began with what KVM has here.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn note_clock(&self, khz: u64, came_over: bool) -> Result<(), Error> {
+        let path = self.folder.with_file_name("tsc_khz");
+        if !came_over && path.exists() {
+            return Ok(());
+        }
+        let next = self.folder.join("tsc_khz.next");
+        let written = fs::write(&next, format!("{khz}\n")).and_then(|()| fs::rename(&next, &path));
+        written.map_err(Error::system(path.display().to_string()))
+    }
+
     /// Notes that the guest stands still for an update, or does no longer.
     ///
     /// # Errors
@@ -196,6 +214,22 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_of_a_guest_that_came_over_a_jump_is_what_is_noted() {
+        let all = tempfile::tempdir().unwrap();
+        let room = Room::open_in(all.path(), "a").unwrap();
+        let noted = || fs::read_to_string(all.path().join("tsc_khz")).unwrap();
+        for (khz, came_over, text) in [
+            (2_400_000, false, "2400000\n"),
+            (2_400_001, false, "2400000\n"),
+            (2_400_002, true, "2400002\n"),
+            (2_400_003, false, "2400002\n"),
+        ] {
+            room.note_clock(khz, came_over).unwrap();
+            assert_eq!(noted(), text);
+        }
+    }
 
     #[test]
     fn a_guest_has_one_luo_qemu_and_one_qemu() {

@@ -67,6 +67,12 @@ pub(super) const PAGES: [Page; 2] = [
                          systemd 255 or newer.",
                     ),
                     (
+                        "guest_clock = \"hand_on\"",
+                        "Where KVM cannot scale the TSC, clocks of guests leap if the next kernel measures it \
+                         otherwise. \"hand_on\": its command line gets tsc_early_khz= with the number that \
+                         luo-qemu has noted, if it says nothing of it. \"leave\": it is left as it is.",
+                    ),
+                    (
                         "state_directory = \"/var/lib/luod\"",
                         "Where the history is: an absolute path.",
                     ),

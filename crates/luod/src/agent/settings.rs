@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::Agent;
 use crate::decide::config::Config;
 use crate::decide::policy::Policy;
+use crate::kernel::HandedOn;
 
 /// That the configuration names another place for the history than the one that it is in.
 fn moves_later(from: &Path, to: &Path) -> String {
@@ -22,6 +23,11 @@ fn moves_later(from: &Path, to: &Path) -> String {
 impl Agent {
     pub(super) fn config(&self) -> Rc<Config> {
         Rc::clone(&self.config.borrow())
+    }
+
+    /// What the next kernel is told of guests' clocks.
+    pub(super) fn handed_on(&self) -> HandedOn {
+        HandedOn::of(&self.config())
     }
 
     pub(super) fn policy(&self) -> Rc<Policy> {

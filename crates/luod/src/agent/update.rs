@@ -137,8 +137,9 @@ impl Agent {
             update.warnings = report.checks.into_iter().filter(warns).collect();
         }
         let what = "the kernel can be loaded";
+        let clock = self.handed_on();
         self.kernel_step("kexec_file_load", what, move |kernel| {
-            kernel.try_load(&target)
+            kernel.try_load(&target, clock.guests())
         })
         .await?;
         self.ask_all(Step::Prepare).await?;
@@ -192,8 +193,11 @@ impl Agent {
                 .unwrap_or_default()
         };
         let what = "the kernel is loaded";
-        self.kernel_step("kexec_file_load", what, move |kernel| kernel.load(&target))
-            .await?;
+        let clock = self.handed_on();
+        self.kernel_step("kexec_file_load", what, move |kernel| {
+            kernel.load(&target, clock.guests())
+        })
+        .await?;
         // Most of what other programs have written goes to the disks now, so that little is left
         // at the moment of the jump. A disk that hangs is no fault of the kernel's that is loaded.
         let begun = Instant::now();

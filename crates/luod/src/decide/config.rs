@@ -8,6 +8,7 @@
 //! restore_deadline = 120       # seconds after the jump, then what is unclaimed is finished
 //! unclaimed = "finish"         # or "keep": wait for ever
 //! jump = "direct"              # or "systemctl": through `systemctl kexec`
+//! guest_clock = "hand_on"      # or "leave": whether a next kernel gets the guests' tsc_early_khz=
 //!
 //! [target]                     # what an update without arguments jumps into; if nothing is
 //! image = "/boot/vmlinuz"      # named, what the boot loader would start
@@ -60,6 +61,8 @@ pub struct Config {
     pub unclaimed: Unclaimed,
     /// How the machine jumps.
     pub jump: Jump,
+    /// Whether the next kernel is told the frequency of the guests' TSC.
+    pub guest_clock: GuestClock,
     /// Where the history is.
     pub state_directory: PathBuf,
     /// The kernel to jump into if none is named.
@@ -90,6 +93,17 @@ pub enum Jump {
     Direct,
     /// `systemctl kexec`, which shuts services down before.
     Systemctl,
+}
+
+/// Whether the next kernel is told the frequency of the guests' TSC, where their clocks may leap and the
+/// target's command line says nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuestClock {
+    /// It is, by `tsc_early_khz=`.
+    HandOn,
+    /// The command line is left as it is.
+    Leave,
 }
 
 /// The kernel to jump into if none is named.
@@ -166,6 +180,7 @@ impl Default for Config {
             restore_deadline: seconds(120),
             unclaimed: Unclaimed::Finish,
             jump: Jump::Direct,
+            guest_clock: GuestClock::HandOn,
             state_directory: "/var/lib/luod".into(),
             target: TargetConfig::default(),
             checks: ChecksConfig::default(),

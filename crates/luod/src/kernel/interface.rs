@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
+use luo_preflight::guest_clock::Clock;
 use luo_sys::{ParticipantEntry, Session, SessionEntry, State};
 use luo_varlink::{Orchestrator, Target};
 
@@ -76,7 +77,7 @@ pub trait Kernel {
     ///
     /// # Errors
     /// As [`Kernel::load`].
-    fn try_load(&mut self, target: &Target) -> Result<(), Failed>;
+    fn try_load(&mut self, target: &Target, clock: Clock) -> Result<(), Failed>;
 
     /// Has memfds that are preserved from now on handed over in runs of pages, which only a
     /// kernel with the handler in Rust reads, or as mainline's kernels read them, too. Where
@@ -93,11 +94,12 @@ pub trait Kernel {
     fn participants(&self) -> Result<Option<Vec<ParticipantEntry>>, Failed>;
 
     /// Loads the kernel to jump into. As long as it is loaded, the service manager is kept
-    /// from shutting down as far as it lets itself be.
+    /// from shutting down as far as it lets itself be. Its command line gets what guests' clocks
+    /// depend on.
     ///
     /// # Errors
     /// A file cannot be opened; as the kernel answers.
-    fn load(&mut self, target: &Target) -> Result<(), Failed>;
+    fn load(&mut self, target: &Target, clock: Clock) -> Result<(), Failed>;
 
     /// Writes a record, once all workloads are ready, in case somebody else jumps, with
     /// `room` bytes behind it for the next; and has an orchestrator with states prepare.

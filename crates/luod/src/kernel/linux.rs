@@ -8,6 +8,7 @@ use std::fs::File;
 use std::mem;
 use std::os::unix::fs::FileExt;
 
+use luo_preflight::guest_clock::Clock;
 use luo_sys::{
     Device, Errno, Failure, ParticipantEntry, Session, SessionEntry, SessionName, State, Token,
     Which, kexec, memfd,
@@ -94,9 +95,9 @@ impl Default for Linux {
 
 impl Linux {
     /// Loads a kernel, while nobody else may shut the machine down.
-    fn load_locked(&mut self, target: &Target) -> Result<(), Failed> {
+    fn load_locked(&mut self, target: &Target, clock: Clock) -> Result<(), Failed> {
         self.inhibitor = (self.lock)();
-        let loaded = image::load(target);
+        let loaded = image::load(target, clock);
         self.loaded = loaded.is_ok();
         if loaded.is_err() {
             self.inhibitor = None;
@@ -193,10 +194,10 @@ impl Kernel for Linux {
         }
     }
 
-    fn try_load(&mut self, target: &Target) -> Result<(), Failed> {
+    fn try_load(&mut self, target: &Target, clock: Clock) -> Result<(), Failed> {
         // It is loaded for a moment only, and before there is a record: a reboot in it would jump,
         // and lose all.
-        self.load_locked(target)?;
+        self.load_locked(target, clock)?;
         self.unload();
         Ok(())
     }
@@ -231,8 +232,8 @@ impl Kernel for Linux {
         }
     }
 
-    fn load(&mut self, target: &Target) -> Result<(), Failed> {
-        self.load_locked(target)
+    fn load(&mut self, target: &Target, clock: Clock) -> Result<(), Failed> {
+        self.load_locked(target, clock)
     }
 
     fn prepare(&mut self, record: &[u8], room: usize) -> Result<(), Failed> {
@@ -447,7 +448,7 @@ mod tests {
         let loads = [Linux::try_load, Linux::load];
         for (times, load) in (1..).zip(loads) {
             // There is nothing to be loaded, and by then the lock was there.
-            assert!(load(&mut linux, &nothing).is_err());
+            assert!(load(&mut linux, &nothing, Clock::default()).is_err());
             assert_eq!(TAKEN.load(Ordering::Relaxed), times);
             assert!(linux.inhibitor.is_none() && !linux.loaded);
         }

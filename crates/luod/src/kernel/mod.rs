@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `interface` | [`Kernel`], the trait: all that the agent asks of a kernel |
 //! | `target` | what the boot loader's entry says of the target |
+//! | `handed_on` | what of guests' clocks the target is told |
 //! | `image` | loading the kernel to jump into |
 //! | `device` | the device, which others may have |
 //! | `linux` | [`Linux`], the running kernel, through `/dev/liveupdate` and kexec |
@@ -15,6 +16,7 @@
 //! The agent's tests have a made-up kernel behind the same trait (`agent/tests/fake.rs`).
 
 mod device;
+mod handed_on;
 mod image;
 mod interface;
 mod linux;
@@ -22,6 +24,7 @@ mod target;
 mod told;
 mod worker;
 
+pub use handed_on::HandedOn;
 pub use image::command_line;
 pub use interface::{Kernel, Opener, Probe, duplicate};
 pub use linux::{Linux, release};

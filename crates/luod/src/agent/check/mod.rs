@@ -126,6 +126,7 @@ impl Agent {
         let stop = StopAtEnd(Stop::default());
         let subject = Subject {
             system: System::at(&self.config().checks.root),
+            clock: self.handed_on(),
             probe: self.probe.clone(),
             participants: self.participants().await,
             own: Arc::clone(&self.own_strings),

@@ -14,7 +14,7 @@ use super::subject::Subject;
 use super::words::{broken, does_not_open, judge, late};
 use crate::agent::OwnStrings;
 use crate::decide::config::Config;
-use crate::kernel::{Kernel, Linux, Probe, resolve};
+use crate::kernel::{HandedOn, Kernel, Linux, Probe, resolve};
 use crate::manager;
 
 /// The checks without an agent, by its configuration: they know no workloads and no files that
@@ -70,6 +70,7 @@ fn look(config: &Config, target: &Target, stop: Stop) -> Vec<Check> {
     };
     let subject = Subject {
         system: System::at(root),
+        clock: HandedOn::of(config),
         probe,
         participants,
         own: OwnStrings::default(),

@@ -17,7 +17,7 @@ use luo_varlink::{Check, Orchestrator, Target};
 
 use super::words::handlers;
 use crate::agent::OwnStrings;
-use crate::kernel::{Probe, command_line, initrds};
+use crate::kernel::{HandedOn, Probe, command_line, initrds};
 
 /// A workload in its control group, which pays for what it takes back.
 pub(super) struct Group {
@@ -129,6 +129,8 @@ fn check_groups(groups: &[Group], system: &System, memfds: Memfds) -> Vec<Check>
 /// All that the checks look at, gathered for the thread that runs them.
 pub(super) struct Subject {
     pub(super) system: System,
+    /// What the target is told of guests' clocks.
+    pub(super) clock: HandedOn,
     pub(super) probe: Probe,
     pub(super) participants: Option<Vec<ParticipantEntry>>,
     pub(super) own: OwnStrings,
@@ -160,7 +162,7 @@ impl Subject {
         let own_initrd = unpacked.and_then(|unpacked| unpacked.initrd.as_ref());
         let initrd = self.initrd(own_initrd);
         let own_line = unpacked.and_then(|unpacked| unpacked.command_line.as_deref());
-        let line = command_line(&self.target, own_line).unwrap_or_default();
+        let line = command_line(&self.target, own_line, self.clock.guests()).unwrap_or_default();
         // What is built into the target counts, too.
         let counts = lines::of(&line, image.as_ref().ok());
         let handlers = self.participants.as_deref().map(handlers);

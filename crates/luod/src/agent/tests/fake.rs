@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use luo_preflight::guest_clock::Clock;
 use luo_sys::{
     Direction, Errno, ParticipantEntry, ParticipantKind, Session, SessionEntry, SessionName,
     SessionState, State as KernelState,
@@ -389,11 +390,11 @@ impl Kernel for Fake {
         Ok((ledger.lists_incoming || !all.is_empty()).then_some(all))
     }
 
-    fn try_load(&mut self, _target: &Target) -> Result<(), Failed> {
+    fn try_load(&mut self, _target: &Target, _clock: Clock) -> Result<(), Failed> {
         self.refused("kexec_file_load")
     }
 
-    fn load(&mut self, _target: &Target) -> Result<(), Failed> {
+    fn load(&mut self, _target: &Target, _clock: Clock) -> Result<(), Failed> {
         self.refused("kexec_file_load")?;
         self.lock().loaded = true;
         Ok(())

@@ -10,6 +10,7 @@ fn the_documented_file_reads() {
         freeze_deadline = 0.5
         unclaimed = \"keep\"
         jump = \"systemctl\"
+        guest_clock = \"leave\"
         [target]
         image = \"/boot/vmlinuz\"
         initrd = \"/boot/initrd.img\"
@@ -21,6 +22,8 @@ fn the_documented_file_reads() {
     let config = Config::parse(text).unwrap();
     assert_eq!(config.unclaimed, Unclaimed::Keep);
     assert_eq!(config.jump, Jump::Systemctl);
+    assert_eq!(config.guest_clock, GuestClock::Leave);
+    assert_eq!(Config::default().guest_clock, GuestClock::HandOn);
     assert_eq!(config.checks.ignore, ["target-signature"]);
     let seconds = |workload, step| config.patience(workload, step).as_secs_f64();
     assert_eq!(seconds("vm-7", Step::Prepare), 300.0);

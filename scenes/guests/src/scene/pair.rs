@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Two guests that talk to each other go through updates together: neither needs the other, so they stand
+//! still at the same time, and after the jump they go on with what they were talking about.
+
+use std::fs;
+
+use anyhow::{Context, Result, bail, ensure};
+use luo_scenes::stage::within;
+use luo_varlink::{HistoryEntry, Phase, TimelineKind};
+
+use crate::machine::Machine;
+use crate::patience::PATIENCE;
+use crate::talk;
+
+/// The names of both.
+const NAMES: [&str; 2] = ["left", "right"];
+
+/// How far they come in a boot, at least.
+const STEP: u64 = 0x800;
+
+pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
+    machine.begin()?;
+    let [mut left, mut right] = [machine.beside(NAMES[0])?, machine.beside(NAMES[1])?];
+    for (one, other) in [(&mut left, NAMES[1]), (&mut right, NAMES[0])] {
+        if boot == 0 {
+            talk::write(&one.path("disk"))?;
+        }
+        let path = |name| machine.path(name).join("net").display().to_string();
+        let (own, its) = (path(one.name), path(other));
+        one.extra = [
+            "-netdev",
+            &format!(
+                "dgram,id=n,local.type=unix,local.path={own},remote.type=unix,remote.path={its}"
+            ),
+            "-device",
+            "ne2k_isa,netdev=n,iobase=0x300,irq=9",
+        ]
+        .map(str::to_owned)
+        .into();
+        one.start()?;
+    }
+    if boot > 0 {
+        let entry = left.is_completed()?;
+        stood_still_together(&entry)?;
+    }
+    for one in [&left, &right] {
+        one.runs()?;
+        let before = said(one)?;
+        let what = format!("that {} gets on from {before:#x}", one.name);
+        let talked = within(PATIENCE, &what, || Ok(said(one)? >= before + STEP));
+        talked.with_context(|| one.log())?;
+    }
+    match boot {
+        2 => Ok(()),
+        _ => left.jump(),
+    }
+}
+
+fn said(one: &Machine) -> Result<u64> {
+    talk::read(&fs::read_to_string(one.path("serial")).unwrap_or_default())
+}
+
+/// Each was asked to stand still before either had done so.
+fn stood_still_together(entry: &HistoryEntry) -> Result<()> {
+    let mut asked = 0;
+    for event in &entry.timeline {
+        let is_guest = NAMES
+            .iter()
+            .any(|name| event.workload.as_deref() == Some(name));
+        if event.phase != Phase::Freezing || !is_guest {
+            continue;
+        }
+        match event.kind {
+            TimelineKind::Asked => asked += 1,
+            TimelineKind::Agreed => {
+                ensure!(asked == NAMES.len(), "{:?}", entry.timeline);
+                return Ok(());
+            }
+            _ => {}
+        }
+    }
+    bail!("nobody was asked: {:?}", entry.timeline)
+}
