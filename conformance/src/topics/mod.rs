@@ -28,6 +28,7 @@ mod log;
 mod lost;
 mod memfds;
 mod names;
+mod needs;
 mod owners;
 mod pipes;
 mod poll;
@@ -78,6 +79,7 @@ pub const TOPICS: &[Topic] = &[
     topic("tokens", tokens::CASES),
     topic("unpreserve", unpreserve::CASES),
     topic("dependencies", dependencies::CASES),
+    topic("needs", needs::CASES),
     topic("subsystems", subsystems::CASES),
     topic("rust-participant", rust_participant::CASES),
     topic("waiting", waiting::CASES),
