@@ -26,3 +26,4 @@ pub mod offload;
 mod patience;
 pub mod scene;
 pub mod talk;
+mod watch;

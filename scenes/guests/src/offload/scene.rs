@@ -11,6 +11,7 @@ use luo_varlink::Step;
 
 use super::Offload;
 use super::peer::Fault;
+use crate::watch::update_up_to;
 
 /// A scene. Its last boot is the one in which it ends without a jump.
 #[derive(Clone, Copy, Debug)]
@@ -162,7 +163,7 @@ fn kills_before(machine: &mut Offload, boot: usize) -> Result<()> {
         machine.start_and_kill(Some(point))?;
         machine.runs()?;
         machine.counts_on()?;
-        strike(machine, point)?;
+        update_up_to(&machine.stage, point)?;
         killed(machine)?;
         machine.is_forgotten()?;
         machine.say(&format!("killed at {}", point.word()));
@@ -171,28 +172,6 @@ fn kills_before(machine: &mut Offload, boot: usize) -> Result<()> {
     machine.runs()?;
     machine.counts_on()?;
     machine.jump()
-}
-
-/// An update up to the step, and no further.
-fn strike(machine: &Offload, point: Point) -> Result<()> {
-    let mut admin = machine.stage.admin()?;
-    let prepared = admin.prepare(machine.stage.target());
-    if point <= Point::Preserved {
-        ensure!(prepared.is_err(), "prepared without the guest");
-        return Ok(());
-    }
-    if point > Point::Ready {
-        prepared?;
-        let frozen = admin.freeze();
-        if point <= Point::Saved {
-            ensure!(frozen.is_err(), "frozen without the guest");
-        }
-        if point == Point::Cancel {
-            frozen?;
-            admin.cancel(Some("the window has closed"))?;
-        }
-    }
-    Ok(())
 }
 
 /// SIGKILL for luo-ch at each step after the jump, but the one between the mark of use and the
