@@ -13,6 +13,7 @@
 //! | [`monitor`] | as `machine` and `scene`, with `luo-vmm` |
 //! | [`scene`] | what happens, boot by boot |
 //! | [`talk`] | the guest that talks to another one |
+//! | [`write`] | the guest that writes to its disks |
 #![forbid(unsafe_code)]
 
 pub mod bare;
@@ -24,3 +25,4 @@ pub mod monitor;
 mod patience;
 pub mod scene;
 pub mod talk;
+pub mod write;
