@@ -49,6 +49,33 @@ pub fn create(name: &str, length: u64) -> Result<File> {
     Ok(File::from(fd))
 }
 
+/// Creates a memfd of huge pages of `page` bytes, otherwise as [`create`] does. All of it are holes: who
+/// maps it reserves pages for it.
+///
+/// # Errors
+/// As [`create`]; EINVAL: the length is no multiple of `page`. ENODEV, EINVAL: there are no huge pages of
+/// this size.
+pub fn create_huge(name: &str, length: u64, page: u64) -> Result<File> {
+    /// Where the size of a page stands in the flags, as its power of two.
+    const SHIFT: u32 = 26;
+    if getrlimit(Resource::Fsize)
+        .current
+        .is_some_and(|most| length > most)
+    {
+        return Err(Error::of("ftruncate")(rustix::io::Errno::FBIG));
+    }
+    if !page.is_power_of_two() || page.trailing_zeros() > 63 {
+        return Err(Error::of("memfd_create")(rustix::io::Errno::INVAL));
+    }
+    let size = MemfdFlags::from_bits_retain(page.trailing_zeros() << SHIFT);
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB | size;
+    let fd = rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create(name, flags))
+        .map_err(Error::of("memfd_create"))?;
+    rustix::fs::ftruncate(&fd, length).map_err(Error::of("ftruncate"))?;
+    Ok(File::from(fd))
+}
+
 /// Adds seals.
 ///
 /// # Errors
@@ -89,6 +116,24 @@ mod tests {
         let error = create("test", (1 << 40) + 1).unwrap_err();
         setrlimit(Resource::Fsize, before).unwrap();
         assert_eq!(error.errno(), luo_abi::errno::Errno::EFBIG);
+    }
+
+    #[test]
+    fn huge_pages_that_cannot_be_are_an_error() {
+        for page in [0, 3, 12_288] {
+            let error = create_huge("test", 1 << 21, page).unwrap_err();
+            assert_eq!(error.errno(), luo_abi::errno::Errno::EINVAL, "{page}");
+        }
+        // The size is asked for, whatever this machine has of it.
+        match create_huge("test", 4 << 20, 2 << 20) {
+            Ok(file) => {
+                assert_eq!(file.metadata().unwrap().len(), 4 << 20);
+                let page = rustix::fs::fstatfs(&file).unwrap().f_bsize;
+                assert_eq!(page, 2 << 20);
+                add_seals(&file, Seals::GROW).unwrap();
+            }
+            Err(why) => eprintln!("no huge pages here: {why}"),
+        }
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! | [`offload`] | as `machine` and `scene`, with `luo-ch` and a peer in place of cloud-hypervisor |
 //! | [`scene`] | what happens, boot by boot |
 //! | [`talk`] | the guest that talks to another one |
+//! | [`write`] | the guest that writes to its disks |
 #![forbid(unsafe_code)]
 
 pub mod bare;
@@ -27,3 +28,4 @@ mod patience;
 pub mod scene;
 pub mod talk;
 mod watch;
+pub mod write;

@@ -63,6 +63,10 @@ pub struct Machine {
     say: fn(&str),
     /// Workloads that the guest needs, beside the keeper.
     pub(crate) needs: Vec<&'static str>,
+    /// Its RAM, as luo-qemu is told it.
+    pub(crate) memory: &'static str,
+    /// Options of luo-qemu beside those that each guest has.
+    pub(crate) options: Vec<&'static str>,
     /// Arguments for QEMU beside those that each guest has.
     pub(crate) extra: Vec<String>,
     /// The guest's processor is KVM's, and not emulated.
@@ -112,6 +116,8 @@ impl Machine {
             files,
             say,
             needs: Vec::new(),
+            memory: "256M",
+            options: Vec::new(),
             extra: Vec::new(),
             in_kvm: false,
             firmware_speaks: false,
@@ -183,9 +189,9 @@ impl Machine {
     pub(crate) fn command(&self, qemu: &Path, extra: &[&str]) -> Result<Command> {
         let show = |name: &str| self.path(name).display().to_string();
         let mut command = Command::new("/proc/self/exe");
-        command.args(["luo-qemu", "run", self.name, "--memory", "256M"]);
+        command.args(["luo-qemu", "run", self.name, "--memory", self.memory]);
         // They are there in the next boot, wherever the files of a scene are.
-        command.arg("--disks-in-memory");
+        command.arg("--disks-in-memory").args(&self.options);
         let keeper = (self.files == Files::Kept).then_some(keeper::ARGUMENT);
         let needs: Vec<_> = keeper
             .into_iter()

@@ -14,6 +14,12 @@ const STAGE: &str = env!("CARGO_BIN_EXE_luo-scenes-guests");
 /// Plays a scene over its jumps.
 #[track_caller]
 fn play(scene: &str) {
+    play_by(&[], scene);
+}
+
+/// The same with words before the program's at each boot.
+#[track_caller]
+fn play_by(words: &[&str], scene: &str) {
     let boots = match offload::scene::Scene::find(scene) {
         Some(scene) => scene.boots,
         None => Scene::find(scene).unwrap().boots,
@@ -23,7 +29,8 @@ fn play(scene: &str) {
     let folder = tempfile::Builder::new().prefix("luoq").tempdir().unwrap();
     let system = folder.path().join("system");
     System::default().write(&system).unwrap();
-    let program = Program::new(STAGE).args([
+    let mut words = words.iter().chain(&[STAGE]);
+    let program = Program::new(words.next().unwrap()).args(words).args([
         scene.as_ref(),
         folder.path().as_os_str(),
         system.as_os_str(),
@@ -144,7 +151,42 @@ fn two_guests_that_talk_stand_still_together_and_go_on_talking() {
 }
 
 #[test]
+#[ignore = "takes qemu-cpr and root"]
+fn two_guests_at_tap_devices_go_on_talking() {
+    // Each boot has a network of its own.
+    let mount = "mount -t sysfs sysfs /sys && exec \"$@\"";
+    play_by(
+        &["unshare", "--net", "--mount", "sh", "-c", mount, "sh"],
+        "pair-taps",
+    );
+}
+
+#[test]
 #[ignore = "takes qemu-cpr"]
 fn the_command_line_of_the_book_survives_as_it_stands_there() {
     play("tutorial");
+}
+
+#[test]
+#[ignore = "takes qemu-cpr"]
+fn a_guest_reads_after_an_update_what_it_wrote_to_its_disks_before() {
+    play("disks");
+}
+
+#[test]
+#[ignore = "takes qemu-cpr"]
+fn a_guest_with_two_nodes_goes_on_over_two_updates() {
+    play("nodes");
+}
+
+#[test]
+#[ignore = "takes qemu-cpr and huge pages"]
+fn a_guest_of_huge_pages_goes_on_over_two_updates() {
+    play("huge");
+}
+
+#[test]
+#[ignore = "takes qemu-cpr"]
+fn devices_with_much_memory_of_their_own_have_room_for_it() {
+    play("memory");
 }

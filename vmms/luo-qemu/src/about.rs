@@ -27,6 +27,9 @@ pub struct About {
     pub machine: String,
     /// Bytes of RAM.
     pub memory: u64,
+    /// Bytes of it that are in each NUMA node, if there are several.
+    #[serde(default)]
+    pub nodes: Vec<u64>,
     /// The folder in which QEMU was started.
     pub folder: PathBuf,
     /// The administrator's arguments.
@@ -103,6 +106,7 @@ mod tests {
             qemu: "10.0.2".into(),
             machine: "pc-q35-10.0".into(),
             memory: 1 << 28,
+            nodes: vec![1 << 27, 1 << 27],
             folder: "/".into(),
             arguments: vec!["-nographic".into()],
             disks_in_memory: true,

@@ -30,6 +30,7 @@ use crate::keep::{self, Kept};
 use crate::launch;
 use crate::point::Point;
 use crate::probe;
+use crate::ram;
 use crate::resume::resume;
 use crate::room::{Record, Room};
 use crate::state::Head;
@@ -40,6 +41,9 @@ pub const RAM: &str = "ram";
 
 /// The region for its devices' state.
 pub const STATE: &str = "state";
+
+/// Bytes that the devices' state may have beside their memory. It is mostly below 1 MiB.
+const DEVICES: u64 = 8 << 20;
 
 /// How long an agent that was lost is waited for.
 pub const AGENT: Duration = Duration::from_secs(60);
@@ -52,10 +56,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct Wanted {
     /// The name of the workload and of its session.
     pub name: SessionName,
-    /// Bytes of RAM.
-    pub memory: u64,
-    /// Bytes for the devices' state.
-    pub state: u64,
+    /// Bytes of RAM in each NUMA node.
+    pub memory: Vec<u64>,
+    /// Bytes of the huge pages that RAM is made of, if it is.
+    pub huge: Option<u64>,
+    /// Bytes for the devices' state, where that is not left to what they are.
+    pub state: Option<u64>,
     /// QEMU's program.
     pub program: PathBuf,
     /// QEMU's arguments.
@@ -98,7 +104,7 @@ pub fn begin(
     told: &Told<'_>,
 ) -> Result<Begun, Error> {
     let name = &wanted.name;
-    let (guest, mut about, ram, words, stood_still) = match incoming(wanted, workload)? {
+    let (mut guest, mut about, ram, words, stood_still) = match incoming(wanted, workload)? {
         Some(claim) => {
             (told.reach)(Point::Claimed);
             let came = after_jump(wanted, room, workload, told, &claim)?;
@@ -117,7 +123,8 @@ pub fn begin(
     })?;
     // The agent that is lost now is told when it is back.
     let _ = workload.describe(&words);
-    let regions = regions(wanted, &about, ram)?;
+    let state = room_for_state(wanted.state, &about, &mut guest, told);
+    let regions = regions(state, &about, ram)?;
     let session = session(name, workload, &regions, told)?;
     Ok(Begun {
         guest,
@@ -172,21 +179,26 @@ fn first(wanted: &Wanted, room: &Room, told: &Told<'_>, lock: File) -> Result<Ca
     let known = probe::ask(&wanted.program)?;
     let machine = known.pin(wanted.machine.as_deref())?;
     let folder = std::env::current_dir().map_err(Error::system("the current folder"))?;
+    let memory = wanted.memory.iter().copied().fold(0, u64::saturating_add);
+    let nodes = match wanted.memory.as_slice() {
+        // One is none.
+        [_] => &[],
+        nodes => nodes,
+    };
     let mut about = About {
         version: about::VERSION,
         program: wanted.program.clone(),
         qemu: known.version,
         machine,
-        memory: wanted.memory,
+        memory,
+        nodes: Vec::from(nodes),
         folder,
         arguments: wanted.arguments.clone(),
         disks_in_memory: wanted.disks_in_memory,
         kept: None,
         tsc_khz: None,
     };
-    let mut regions = Regions::new();
-    let ram = regions.create(RAM, wanted.memory)?.file().try_clone();
-    let ram = ram.map_err(Error::system("the guest's RAM"))?;
+    let ram = ram::make(RAM, &wanted.memory, wanted.huge)?;
     let words = [about.program.clone()];
     let mut guest = Guest::start(&about, &words, room, &ram, lock, false)?;
     (told.reach)(Point::Started);
@@ -330,13 +342,32 @@ fn finish(name: &SessionName, workload: &mut Workload, told: &Told<'_>) -> Resul
     Ok(())
 }
 
+/// Bytes to be preserved for the devices' state, in which their memory is, too.
+fn room_for_state(wanted: Option<u64>, about: &About, guest: &mut Guest, told: &Told<'_>) -> u64 {
+    // A QEMU that does not tell is given what most guests need.
+    let memory = guest.memory_of_devices(about).unwrap_or_default();
+    let needed = DEVICES.saturating_add(memory);
+    let Some(size) = wanted else {
+        return needed;
+    };
+    if size < memory {
+        (told.say)(&format!(
+            "--state-size is {} KiB, and the guest's devices have {} KiB of memory: if they fill it, an \
+             update is refused when the guest stands still. Without the option there is room",
+            size >> 10,
+            memory >> 10
+        ));
+    }
+    size
+}
+
 /// RAM and room for a state, for the next update.
-fn regions(wanted: &Wanted, about: &About, ram: File) -> Result<Regions, Error> {
+fn regions(state: u64, about: &About, ram: File) -> Result<Regions, Error> {
     // Where it is sealed already, or cannot be, it is as it was made.
     let _ = memfd::add_seals(&ram, Seals::SHRINK | Seals::GROW);
     let mut regions = Regions::new();
     regions.adopt(RAM, ram)?;
-    regions.create(STATE, wanted.state)?;
+    regions.create(STATE, state)?;
     regions.set_metadata(about.encode())?;
     Ok(regions)
 }

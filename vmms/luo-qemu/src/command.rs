@@ -122,6 +122,7 @@ fn wanted(run: Run) -> Result<Wanted, Error> {
     Ok(Wanted {
         name,
         memory: run.memory,
+        huge: run.huge,
         state: run.state_size,
         program,
         arguments,

@@ -2,13 +2,14 @@
 //! A guest's configuration file, `/etc/luo-qemu/NAME.toml`:
 //!
 //! ```toml
-//! memory = "4G"                    # as --memory
+//! memory = "4G"                    # as --memory: "2G,2G" are two NUMA nodes
 //! command = [                      # QEMU's command line, without the options for RAM
 //!     "qemu-system-x86_64", "-machine", "q35", "-accel", "kvm",
 //!     "-drive", "file=/srv/web.img,format=raw,if=virtio",
 //! ]
+//! huge = "2M"                      # as --huge; ordinary pages
 //! needs = ["storage"]              # as --needs; none
-//! state_size = "8M"                # as --state-size
+//! state_size = "32M"               # as --state-size; what is needed
 //! disks_in_memory = false          # as --disks-in-memory
 //! wait = 60                        # as --wait, in seconds
 //! ```
@@ -31,6 +32,7 @@ const MOST: u64 = 1 << 20;
 #[serde(deny_unknown_fields)]
 struct File {
     memory: String,
+    huge: Option<String>,
     command: Vec<String>,
     #[serde(default)]
     needs: Vec<String>,
@@ -73,14 +75,20 @@ pub fn parse(name: &str, text: &str) -> Result<Run, String> {
     if file.command.is_empty() {
         return Err("`command` is empty: it is QEMU's program and its arguments".into());
     }
-    let mut run = Run::new(name.to_owned(), size(&file.memory)?, file.command);
+    let mut run = Run::new(name.to_owned(), memory(&file.memory)?, file.command);
+    run.huge = file.huge.as_deref().map(size).transpose()?;
     run.needs = file.needs;
     run.disks_in_memory = file.disks_in_memory;
     if let Some(text) = file.state_size {
-        run.state_size = size(&text)?;
+        run.state_size = Some(size(&text)?);
     }
     run.wait = file.wait.unwrap_or(run.wait);
     Ok(run)
+}
+
+/// The sizes in what stands for --memory.
+fn memory(text: &str) -> Result<Vec<u64>, String> {
+    text.split(',').map(size).collect()
 }
 
 #[cfg(test)]
@@ -96,13 +104,15 @@ mod tests {
         .unwrap();
         assert_eq!(
             (run.memory, run.state_size, run.wait),
-            (4 << 30, 8 << 20, 60)
+            (vec![4 << 30], None, 60)
         );
         assert_eq!(run.command, ["qemu", "-nographic"]);
-        let all = "memory = \"256M\"\ncommand = [\"qemu\"]\nneeds = [\"a\", \"b\"]\n\
-                   state_size = \"16M\"\nwait = 5\ndisks_in_memory = true";
+        let all = "memory = \"256M,1G\"\ncommand = [\"qemu\"]\nneeds = [\"a\", \"b\"]\n\
+                   state_size = \"16M\"\nhuge = \"2M\"\nwait = 5\ndisks_in_memory = true";
         let run = parse("web", all).unwrap();
-        assert_eq!((run.state_size, run.wait), (16 << 20, 5));
+        assert_eq!((run.state_size, run.wait), (Some(16 << 20), 5));
+        assert_eq!(run.memory, [256 << 20, 1 << 30]);
+        assert_eq!(run.huge, Some(2 << 20));
         assert!(run.disks_in_memory);
         assert_eq!(run.needs, ["a", "b"]);
     }

@@ -46,6 +46,16 @@ pub struct Look<'a> {
 /// Options whose value is a file that QEMU reads when it starts.
 const READ: [&str; 4] = ["kernel", "initrd", "bios", "dtb"];
 
+/// Options with a key whose value is one.
+const NAMED: [(&str, &str); 6] = [
+    ("fw_cfg", "file"),
+    ("acpitable", "file"),
+    ("acpitable", "data"),
+    ("smbios", "file"),
+    ("device", "romfile"),
+    ("object", "file"),
+];
+
 /// Names of devices whose content is gone with the kernel.
 const FLEETING: [&str; 4] = ["loop", "nbd", "ram", "zram"];
 
@@ -67,21 +77,55 @@ pub fn look(of: &Look<'_>) -> Found {
             Err(obstacle) => found.obstacles.push(obstacle),
         }
     }
-    for option in READ {
-        for value in given::of_option(of.arguments, option) {
-            let path = of.folder.join(value);
-            // QEMU looks for firmware that is named without a folder in its own.
-            let may_be_its_own = option == "bios" && !value.contains('/');
-            if let Err(why) = fs::metadata(&path)
-                && !(may_be_its_own && why.kind() == io::ErrorKind::NotFound)
-            {
-                found.obstacles.push(format!(
-                    "-{option} {value}: {why}; the QEMU that goes on could not read it: put it back"
-                ));
-            }
+    found.obstacles.extend(folders(of.nodes));
+    for (option, value) in read_at_start(of.arguments) {
+        let path = of.folder.join(&value);
+        // QEMU looks for firmware that is named without a folder in its own.
+        let is_firmware = option == "bios" || option == "device";
+        let may_be_its_own = is_firmware && !value.contains('/');
+        if let Err(why) = fs::metadata(&path)
+            && !(may_be_its_own && why.kind() == io::ErrorKind::NotFound)
+        {
+            found.obstacles.push(format!(
+                "-{option} {value}: {why}; the QEMU that goes on could not read it: put it back"
+            ));
         }
     }
     found
+}
+
+/// The files that QEMU reads when it starts, with the options that name them.
+fn read_at_start(arguments: &[String]) -> Vec<(&'static str, String)> {
+    let mut files = Vec::new();
+    for option in READ {
+        let values = given::of_option(arguments, option);
+        files.extend(values.map(|value| (option, value.to_owned())));
+    }
+    for (option, wanted) in NAMED {
+        for value in given::of_option(arguments, option) {
+            let parts = given::parts(value, "");
+            let named = parts.into_iter().filter(|(key, _)| key == wanted);
+            files.extend(named.map(|(_, value)| (option, value)));
+        }
+    }
+    // An empty one says that there is none.
+    files.retain(|(_, value)| !value.is_empty());
+    files
+}
+
+/// Folders that the guest has as disks, and writes to: QEMU keeps what it has written in its own memory.
+fn folders(nodes: &Value) -> Vec<String> {
+    let nodes = nodes.as_array().into_iter().flatten();
+    let written = nodes.filter(|node| {
+        node.get("drv").and_then(Value::as_str) == Some("vvfat")
+            && node.get("ro") != Some(&Value::Bool(true))
+    });
+    let told = written.map(|_| {
+        "a disk is a folder that the guest writes to (fat:rw:), and QEMU keeps what it writes in its own \
+         memory: give the guest an image, or the folder without `rw`"
+            .to_owned()
+    });
+    told.collect()
 }
 
 /// The files of the disks, each once: one that is written somewhere is written.
@@ -278,8 +322,35 @@ mod tests {
             "{gone:?}"
         );
         assert_eq!(gone.len(), 1);
-        // In QEMU's own folder.
-        assert_eq!(said("-bios bios-256k.bin"), Vec::<String>::new());
+        for line in [
+            "-fw_cfg name=opt/x,file=/nowhere/x",
+            "-device virtio-net-pci,romfile=/nowhere/rom",
+            "-smbios file=/nowhere/table",
+            "-object secret,id=s,file=/nowhere/secret",
+        ] {
+            assert_eq!(said(line).len(), 1, "{line}");
+        }
+        // In QEMU's own folder; none at all.
+        for line in [
+            "-bios bios-256k.bin",
+            "-device virtio-net-pci,romfile=efi-virtio.rom",
+            "-device virtio-net-pci,romfile=",
+            "-smbios type=0,vendor=x",
+            "-fw_cfg name=opt/x,file=/proc/self/exe",
+        ] {
+            assert_eq!(said(line), Vec::<String>::new(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_folder_that_is_written_is_an_obstacle() {
+        let node = |ro| json!([{"drv": "vvfat", "file": "json:{}", "ro": ro}]);
+        let said = look_at(&node(false), Path::new("/"), true).obstacles;
+        assert!(
+            said[0].contains("is a folder that the guest writes to"),
+            "{said:?}"
+        );
+        assert_eq!(look_at(&node(true), Path::new("/"), true), Found::default());
     }
 
     #[test]

@@ -40,8 +40,8 @@ const NEVER: [(&str, &str, &str); 15] = [
     ("mem-prealloc", OURS, "leave it out"),
     (
         "numa",
-        "guest NUMA nodes have RAM of their own, which luo-qemu does not make yet",
-        "leave it out",
+        "NUMA nodes have RAM of their own, which is luo-qemu's to make",
+        "leave it out, and say for two nodes `luo-qemu run NAME --memory 2G,2G`",
     ),
     (
         "incoming",
@@ -68,11 +68,7 @@ const NEVER: [(&str, &str, &str); 15] = [
         "luo-qemu does not configure a machine by QMP",
         "leave it out",
     ),
-    (
-        "snapshot",
-        "what the guest writes to its disks would be lost with QEMU",
-        "leave it out; make an overlay with `qemu-img create -b`",
-    ),
+    ("snapshot", LOST, OVERLAY),
     (
         "readconfig",
         "luo-qemu does not look into that file, and it may name RAM",
@@ -101,6 +97,9 @@ const NEVER: [(&str, &str, &str); 15] = [
 ];
 
 const OURS: &str = "the guest's RAM is luo-qemu's to make, or it does not survive";
+
+const LOST: &str = "what the guest writes to its disks would be lost with QEMU";
+const OVERLAY: &str = "leave it out; make an overlay with `qemu-img create -b`";
 
 /// Looks through QEMU's arguments.
 ///
@@ -173,6 +172,12 @@ pub fn judge(arguments: &[String]) -> Result<Given, Refusal> {
                         ELSEWHERE,
                         "give the guest the virtio device of QEMU's own",
                     );
+                }
+            }
+            "drive" => {
+                let parts = parts(value, "file");
+                if is(&parts, "snapshot", |value| !is_no(value)) {
+                    return refuse(value, LOST, OVERLAY);
                 }
             }
             "netdev" | "nic" | "net" => {
@@ -282,7 +287,7 @@ pub(crate) fn is(parts: &[(String, String)], key: &str, wanted: impl Fn(&str) ->
 }
 
 /// QEMU's words for no.
-fn is_no(value: &str) -> bool {
+pub(crate) fn is_no(value: &str) -> bool {
     ["off", "no", "false", "n"].contains(&value)
 }
 
@@ -311,6 +316,7 @@ mod tests {
             ("-device virtio-rng-pci -object rng-random,id=r", None),
             ("-netdev tap,id=n,ifname=t0,script=no,vhost=off", None),
             ("-nic user,model=virtio-net-pci", None),
+            ("-drive file=a,format=raw,snapshot=off", None),
             (r#"-netdev {"type":"tap","id":"n","vhost":false}"#, None),
             (r#"-device {"driver":"virtio-net-pci","netdev":"n"}"#, None),
             // The value of another option, not an option.
@@ -378,6 +384,8 @@ mod tests {
             ),
             ("-nic tap,vhost=yes", "-nic tap,vhost=yes"),
             ("-snapshot", "-snapshot"),
+            ("-drive file=a,snapshot=on", "-drive file=a,snapshot=on"),
+            ("-drive file=a,snapshot", "-drive file=a,snapshot"),
         ] {
             let refusal = judge(&words(line)).unwrap_err();
             assert_eq!(refusal.option, option, "{line}");

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,13 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde_json::{Value, json};
 
 use crate::about::About;
+use crate::blocks;
 use crate::disks::{self, Found};
 use crate::exit::{self, Error};
-use crate::launch;
+use crate::launch::{self, Part};
 use crate::qmp::{self, Event, Qmp};
 use crate::room::{Record, Room};
+use crate::taps;
 
 /// How long QEMU may take for a word that waits for nothing.
 pub const ANSWER: Duration = Duration::from_secs(20);
@@ -198,6 +200,19 @@ impl Guest {
             .filter(|&khz| khz > 0)
     }
 
+    /// Bytes of memory that the guest's devices have: of firmware, of ROMs, of a graphics card. QEMU
+    /// writes them with the devices' state.
+    ///
+    /// # Errors
+    /// [`qmp::Error`]. An older QEMU does not tell.
+    pub fn memory_of_devices(&mut self, about: &About) -> Result<u64, qmp::Error> {
+        let blocks = self.ask("x-query-ramblock")?;
+        let text = blocks.get("human-readable-text").and_then(Value::as_str);
+        let parts = launch::parts(about);
+        let is_ram = |name: &str| parts.iter().any(|part| part.id == name);
+        Ok(blocks::beside(text.unwrap_or_default(), is_ram))
+    }
+
     /// Lets the guest go on, and waits until it does.
     ///
     /// # Errors
@@ -243,9 +258,10 @@ impl Guest {
                 "QEMU says: {reason}; take it out of the guest, or give the guest a virtio device"
             ));
         }
+        let parts = launch::parts(about);
         let backends = self.ask("query-memdev")?;
         for backend in backends.as_array().into_iter().flatten() {
-            obstacles.extend(foreign(backend, memory));
+            obstacles.extend(foreign(backend, &parts));
         }
         let summary = self.ask("query-memory-size-summary")?;
         let of = |key: &str| summary.get(key).and_then(Value::as_u64);
@@ -265,10 +281,13 @@ impl Guest {
             arguments: &about.arguments,
             in_memory: about.disks_in_memory,
         });
-        obstacles.extend(disks.obstacles);
+        let process = self.process();
+        let taps = taps::look(&about.arguments, &about.folder, process, Path::new("/"));
+        obstacles.extend(disks.obstacles.into_iter().chain(taps.obstacles));
+        let warnings = disks.warnings.into_iter().chain(taps.warnings).collect();
         Ok(Found {
             obstacles,
-            warnings: disks.warnings,
+            warnings,
         })
     }
 
@@ -403,11 +422,13 @@ impl Guest {
 }
 
 /// Why a memory backend would not survive, if it would not.
-fn foreign(backend: &Value, memory: u64) -> Option<String> {
+fn foreign(backend: &Value, parts: &[Part]) -> Option<String> {
     let id = backend.get("id").and_then(Value::as_str).unwrap_or("?");
     let size = backend.get("size").and_then(Value::as_u64);
     let is_shared = backend.get("share") == Some(&Value::Bool(true));
-    let is_ours = id == launch::RAM && size == Some(memory) && is_shared;
+    let mut parts = parts.iter();
+    let is_part = parts.any(|part| part.id == id && Some(part.size) == size);
+    let is_ours = is_part && is_shared;
     (!is_ours).then(|| {
         format!("the memory '{id}' is not luo-qemu's and would be lost: remove it (object_del)")
     })
@@ -466,14 +487,19 @@ mod tests {
     #[test]
     fn memory_of_others_is_told() {
         let ours = json!({"id": "luo-ram", "size": 4096, "share": true});
-        assert_eq!(foreign(&ours, 4096), None);
+        let parts = [Part {
+            id: "luo-ram".into(),
+            offset: 0,
+            size: 4096,
+        }];
+        assert_eq!(foreign(&ours, &parts), None);
         for other in [
             json!({"id": "luo-ram", "size": 8192, "share": true}),
             json!({"id": "luo-ram", "size": 4096, "share": false}),
             json!({"id": "dimm", "size": 4096, "share": true}),
             json!({}),
         ] {
-            assert!(foreign(&other, 4096).is_some(), "{other}");
+            assert!(foreign(&other, &parts).is_some(), "{other}");
         }
     }
 }

@@ -11,8 +11,37 @@ use crate::about::About;
 use crate::exit::Error;
 use crate::room::{Record, Room};
 
-/// The name of the RAM among QEMU's objects.
+/// The name of the RAM among QEMU's objects; of nodes each has a number behind it.
 pub const RAM: &str = "luo-ram";
+
+/// A part of the RAM, as QEMU has it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its name among QEMU's objects.
+    pub id: String,
+    /// Where it begins in the memfd.
+    pub offset: u64,
+    /// Its bytes.
+    pub size: u64,
+}
+
+/// The RAM in parts: one, or one for each node.
+#[must_use]
+pub fn parts(about: &About) -> Vec<Part> {
+    if about.nodes.is_empty() {
+        let (id, size) = (RAM.to_owned(), about.memory);
+        let offset = 0;
+        return vec![Part { id, offset, size }];
+    }
+    let mut end: u64 = 0;
+    let parts = about.nodes.iter().enumerate().map(|(node, &size)| {
+        let offset = end;
+        end = end.saturating_add(size);
+        let id = format!("{RAM}-{node}");
+        Part { id, offset, size }
+    });
+    parts.collect()
+}
 
 /// The name of our control socket among QEMU's character devices.
 const CONTROL: &str = "luo-qmp";
@@ -27,18 +56,39 @@ pub fn arguments(about: &About, ram: RawFd, socket: &Path, resumes: bool) -> Vec
     let file = format!("/proc/self/fd/{ram}");
     // In QEMU's options a comma is written as two.
     let socket = socket.display().to_string().replace(',', ",,");
+    let backend = match about.nodes.is_empty() {
+        true => format!(",memory-backend={RAM}"),
+        // Each node has one.
+        false => String::new(),
+    };
     let mut arguments = vec![
         "-machine".to_owned(),
-        format!("type={machine},memory-backend={RAM}"),
+        format!("type={machine}{backend}"),
         "-m".to_owned(),
         format!("size={memory}B"),
-        "-object".to_owned(),
-        format!("memory-backend-file,id={RAM},size={memory},mem-path={file},share=on"),
+    ];
+    for (node, Part { id, offset, size }) in parts(about).into_iter().enumerate() {
+        let at = match offset {
+            0 => String::new(),
+            offset => format!(",offset={offset}"),
+        };
+        arguments.extend([
+            "-object".to_owned(),
+            format!("memory-backend-file,id={id},size={size},mem-path={file}{at},share=on"),
+        ]);
+        if !about.nodes.is_empty() {
+            arguments.extend([
+                "-numa".to_owned(),
+                format!("node,nodeid={node},memdev={id}"),
+            ]);
+        }
+    }
+    arguments.extend([
         "-chardev".to_owned(),
         format!("socket,id={CONTROL},path={socket},server=on,wait=off"),
         "-mon".to_owned(),
         format!("chardev={CONTROL},mode=control"),
-    ];
+    ]);
     if resumes {
         arguments.extend(["-incoming".to_owned(), "defer".to_owned()]);
     }
@@ -105,12 +155,13 @@ mod tests {
 
     #[test]
     fn what_is_added_to_the_command_line_is_this() {
-        let about = About {
+        let mut about = About {
             version: crate::about::VERSION,
             program: "qemu-system-x86_64".into(),
             qemu: String::new(),
             machine: "pc-q35-10.0".into(),
             memory: 1 << 28,
+            nodes: Vec::new(),
             folder: "/".into(),
             arguments: Vec::new(),
             disks_in_memory: false,
@@ -128,5 +179,18 @@ mod tests {
         );
         let first = arguments(&about, 7, Path::new("/qmp"), false);
         assert_eq!(first.len() + 2, words.len());
+
+        about.nodes = vec![100 << 20, 156 << 20];
+        let words = arguments(&about, 7, Path::new("/qmp"), false);
+        let line = words.join(" ".as_ref()).into_string().unwrap();
+        assert_eq!(
+            line,
+            "-machine type=pc-q35-10.0 -m size=268435456B \
+             -object memory-backend-file,id=luo-ram-0,size=104857600,mem-path=/proc/self/fd/7,share=on \
+             -numa node,nodeid=0,memdev=luo-ram-0 \
+             -object memory-backend-file,id=luo-ram-1,size=163577856,mem-path=/proc/self/fd/7,\
+             offset=104857600,share=on -numa node,nodeid=1,memdev=luo-ram-1 \
+             -chardev socket,id=luo-qmp,path=/qmp,server=on,wait=off -mon chardev=luo-qmp,mode=control"
+        );
     }
 }

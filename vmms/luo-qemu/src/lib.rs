@@ -16,13 +16,16 @@
 //! | [`qmp`] | QEMU's control socket |
 //! | [`guest`] | a QEMU that runs: looked at, stopped, continued |
 //! | [`guest_agent`] | the time, told to an agent in the guest |
+//! | [`blocks`] | the memory that the guest has beside its RAM |
 //! | [`disks`] | whether the next boot has the guest's disks |
+//! | [`taps`] | whether the guest's network is there again |
 //! | [`carry`] | its devices' state, out and in |
 //! | [`point`] | the steps, for the log and for tests |
 //! | [`state`] | that state as bytes in preserved memory |
 //! | [`gap`] | how long a guest stood still |
 //! | [`keep`] | the QEMU that runs, for the case that an upgraded one refuses the state |
 //! | [`about`] | what is preserved beside RAM and state: how to start QEMU again |
+//! | [`ram`] | the RAM of a guest that is started for the first time |
 //! | [`room`] | the guest's folder in this boot: locks, the control socket, a record |
 //! | [`begin`] | first start, coming back after a jump, and taking over a QEMU that runs |
 //! | [`resume`] | going on from a state |
@@ -49,6 +52,7 @@
 
 pub mod about;
 pub mod begin;
+pub mod blocks;
 pub mod carry;
 pub mod command;
 pub mod config;
@@ -64,8 +68,10 @@ pub mod options;
 pub mod point;
 pub mod probe;
 pub mod qmp;
+pub mod ram;
 pub mod resume;
 pub mod room;
 pub mod serve;
 pub mod state;
+pub mod taps;
 pub mod told;

@@ -6,15 +6,20 @@
 pub struct Run {
     /// The guest's name: that of its workload and of its session.
     pub(crate) name: String,
-    /// The guest's RAM: a number of bytes, or with K, M, G or T.
+    /// The guest's RAM: a number of bytes, or with K, M, G or T. With several, separated by commas, each is
+    /// that of a NUMA node.
+    #[arg(long, value_name = "SIZE", value_parser = size, value_delimiter = ',', required = true)]
+    pub(crate) memory: Vec<u64>,
+    /// RAM is of huge pages of this size, 2M or 1G, of which there have to be enough.
     #[arg(long, value_name = "SIZE", value_parser = size)]
-    pub(crate) memory: u64,
+    pub(crate) huge: Option<u64>,
     /// Workloads that this one needs.
     #[arg(long, value_name = "OTHER", value_delimiter = ',')]
     pub(crate) needs: Vec<String>,
-    /// Room for the state of the guest's devices.
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "8M")]
-    pub(crate) state_size: u64,
+    /// Room for the state of the guest's devices. Without it that is 8M, and what they have of memory: of a
+    /// graphics card, and of firmware.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) state_size: Option<u64>,
     /// Disks in memory (tmpfs) do not hinder an update: each boot puts them there as they were.
     #[arg(long)]
     pub(crate) disks_in_memory: bool,
@@ -27,16 +32,16 @@ pub struct Run {
 }
 
 impl Run {
-    const STATE_SIZE: u64 = 8 << 20;
     const WAIT: u64 = 60;
 
     /// A guest with this RAM and this QEMU; the rest is as without options.
-    pub(crate) const fn new(name: String, memory: u64, command: Vec<String>) -> Self {
+    pub(crate) const fn new(name: String, memory: Vec<u64>, command: Vec<String>) -> Self {
         Self {
             name,
             memory,
+            huge: None,
             needs: Vec::new(),
-            state_size: Self::STATE_SIZE,
+            state_size: None,
             disks_in_memory: false,
             wait: Self::WAIT,
             command,

@@ -59,6 +59,8 @@ pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<T
     };
     let left_out = left_out(|what| match what {
         takes::QEMU => qemu.is_some(),
+        takes::QEMU_AND_HUGE_PAGES => qemu.is_some() && takes::has_huge_pages(),
+        takes::QEMU_AND_ROOT => qemu.is_some() && takes::is_there("root"),
         takes::ETCD => etcd.is_some(),
         takes::VARLINKCTL => varlinkctl.is_some(),
         takes::ETCD_AND_ALL => etcd.is_some() && all,

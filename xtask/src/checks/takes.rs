@@ -17,6 +17,11 @@ pub(super) struct Test {
 
 /// What tests of guests take: a QEMU that can take them over an update. It is fetched.
 pub(super) const QEMU: &str = "qemu-cpr";
+/// And what those take that make network devices.
+pub(super) const QEMU_AND_ROOT: &str = "qemu-cpr and root";
+
+/// And what those take whose guest has RAM of huge pages.
+pub(super) const QEMU_AND_HUGE_PAGES: &str = "qemu-cpr and huge pages";
 
 /// systemd's client of Varlink: the guests' systemd has it.
 pub(super) const VARLINKCTL: &str = "varlinkctl";
@@ -30,7 +35,7 @@ pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
 pub(super) const PROMTOOL: &str = "promtool";
 
 /// All of them.
-pub(super) const TESTS: [Test; 39] = [
+pub(super) const TESTS: [Test; 46] = [
     Test {
         name: "another_identity_gets_nothing",
         what: "root",
@@ -93,6 +98,34 @@ pub(super) const TESTS: [Test; 39] = [
     },
     Test {
         name: "each_end_of_a_guest_is_told",
+        what: QEMU,
+    },
+    Test {
+        name: "two_guests_that_talk_stand_still_together_and_go_on_talking",
+        what: QEMU,
+    },
+    Test {
+        name: "two_guests_at_tap_devices_go_on_talking",
+        what: QEMU_AND_ROOT,
+    },
+    Test {
+        name: "the_command_line_of_the_book_survives_as_it_stands_there",
+        what: QEMU,
+    },
+    Test {
+        name: "a_guest_of_huge_pages_goes_on_over_two_updates",
+        what: QEMU_AND_HUGE_PAGES,
+    },
+    Test {
+        name: "a_guest_reads_after_an_update_what_it_wrote_to_its_disks_before",
+        what: QEMU,
+    },
+    Test {
+        name: "a_guest_with_two_nodes_goes_on_over_two_updates",
+        what: QEMU,
+    },
+    Test {
+        name: "devices_with_much_memory_of_their_own_have_room_for_it",
         what: QEMU,
     },
     Test {
@@ -188,6 +221,18 @@ pub(super) const TESTS: [Test; 39] = [
         what: ETCD_AND_ALL,
     },
 ];
+
+/// Whether this machine has the huge pages that guests of tests take, and nobody else.
+pub(super) fn has_huge_pages() -> bool {
+    const WANTED: u64 = 128;
+    let pool = std::path::Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB");
+    let number = |name| {
+        let text = std::fs::read_to_string(pool.join(name)).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    let free = number("free_hugepages").zip(number("resv_hugepages"));
+    free.is_some_and(|(free, reserved)| free.saturating_sub(reserved) >= WANTED)
+}
 
 /// Whether this machine has what a test takes, if it is nothing that is fetched.
 pub(super) fn is_there(what: &str) -> bool {

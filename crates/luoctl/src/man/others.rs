@@ -7,7 +7,7 @@ use super::parts::{End, Entry, NONE};
 const GUEST_FILES: &[Entry] = &[
     (
         "/etc/luo-qemu/NAME.toml",
-        "A guest: memory, command, needs, state_size and wait. The example in \
+        "A guest: memory, command, huge, needs, state_size, disks_in_memory and wait. The example in \
          /usr/share/doc/luo-qemu says what each is.",
     ),
     (

@@ -2,9 +2,10 @@
 //! The scenes of `luo-scenes-guests` on a real kernel: a guest in QEMU goes over kexecs of its
 //! host.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use luo_scenes_guests::machine::{Files, Machine};
 use luo_scenes_guests::scene::Scene;
 
@@ -21,6 +22,12 @@ pub(super) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// The files of all scenes, in memory.
 const FOLDER: &str = "/tmp/guests";
+
+/// How many huge pages there are.
+const POOL: &str = "/proc/sys/vm/nr_hugepages";
+
+/// Where luo-qemu's notes are.
+const NOTES: &str = "/run/luo-qemu";
 
 /// The argument that says that the guest's processor is KVM's.
 const KVM: &str = "kvm";
@@ -46,11 +53,34 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     )
 }
 
+/// Huge pages for the guest's RAM, in the first boot: later they come along.
+fn provide_huge_pages(guest: &Guest, scene: &Scene) -> Result<()> {
+    if scene.name == "huge" && guest.boot == 0 {
+        fs::write(POOL, "128").context(POOL)?;
+    }
+    Ok(())
+}
+
+/// The agent looks for luo-qemu's notes where they are on each machine.
+fn notes_are_read(folder: &Path) -> Result<()> {
+    let _ = fs::remove_file(NOTES);
+    fs::create_dir_all("/run")?;
+    Ok(std::os::unix::fs::symlink(folder.join("guests"), NOTES)?)
+}
+
 fn machine(guest: &Guest, scene: &Scene) -> Result<(Machine, PathBuf)> {
     let folder = Path::new(FOLDER).join(scene.name);
     let in_kvm = guest.args.text(KVM).is_some();
+    provide_huge_pages(guest, scene)?;
     let stage = match in_kvm {
-        true => scenes::stage_with_kvm(guest, &folder)?,
+        true => {
+            notes_are_read(&folder)?;
+            ensure!(
+                guest.boot == 0 || guest.line.get(module::EARLY).is_some(),
+                "the agent did not hand on the frequency of the guest's counter"
+            );
+            scenes::stage_with_clock_of_agents(guest, &folder)?
+        }
         false => scenes::stage_in(guest, &folder)?,
     };
     let say = |line: &str| port::progress(line);

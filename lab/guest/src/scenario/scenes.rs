@@ -57,6 +57,11 @@ pub(crate) fn stage_with_kvm(guest: &Guest, folder: &Path) -> Result<Stage> {
     stage_with(guest, folder, |line| line.set(module::EARLY, khz))
 }
 
+/// The same with KVM here, where the agent is to tell the next kernel what KVM takes for that frequency.
+pub(crate) fn stage_with_clock_of_agents(guest: &Guest, folder: &Path) -> Result<Stage> {
+    stage_with(guest, folder, |line| line.unset(module::EARLY))
+}
+
 /// The same; `edit` may change that kernel's command line.
 fn stage_with(guest: &Guest, folder: &Path, edit: impl FnOnce(&mut CommandLine)) -> Result<Stage> {
     let mut source = kexec::initrd()?;

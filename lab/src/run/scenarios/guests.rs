@@ -14,6 +14,9 @@ pub(super) const SCENES: Scenes = &[("update", 2), ("veto", 1), ("damaged", 1)];
 /// Those with a guest in KVM: nested virtualization (SVM) in software emulation.
 pub(super) const IN_KVM: Scenes = &[("five", 5), ("veto", 1), ("qemu-killed", 1)];
 
+/// The one with RAM of huge pages.
+pub(super) const HUGE: Scenes = &[("huge", 2)];
+
 /// Those in which something hangs, ends or is killed at each step. The tests of `luo-qemu`
 /// do the same over jumps of the simulator each time; over real ones they take minutes.
 pub(super) const KILLS: Scenes = &[

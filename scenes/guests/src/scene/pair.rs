@@ -3,6 +3,7 @@
 //! still at the same time, and after the jump they go on with what they were talking about.
 
 use std::fs;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use luo_scenes::stage::within;
@@ -18,7 +19,37 @@ const NAMES: [&str; 2] = ["left", "right"];
 /// How far they come in a boot, at least.
 const STEP: u64 = 0x800;
 
-pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
+/// What connects them.
+#[derive(Clone, Copy)]
+enum Cable {
+    /// QEMU's own datagrams.
+    Datagrams,
+    /// Tap devices that are there before QEMU, at a bridge.
+    Taps,
+}
+
+pub(super) fn datagrams(machine: &mut Machine, boot: usize) -> Result<()> {
+    run(machine, boot, Cable::Datagrams)
+}
+
+/// In a network namespace of this boot.
+pub(super) fn taps(machine: &mut Machine, boot: usize) -> Result<()> {
+    ip("link add bridge type bridge")?;
+    ip("link set bridge up")?;
+    for name in NAMES {
+        ip(&format!("tuntap add dev {name} mode tap"))?;
+        ip(&format!("link set {name} master bridge up"))?;
+    }
+    run(machine, boot, Cable::Taps)
+}
+
+fn ip(words: &str) -> Result<()> {
+    let status = Command::new("ip").args(words.split(' ')).status()?;
+    ensure!(status.success(), "ip {words}: {status}");
+    Ok(())
+}
+
+fn run(machine: &mut Machine, boot: usize, cable: Cable) -> Result<()> {
     machine.begin()?;
     let [mut left, mut right] = [machine.beside(NAMES[0])?, machine.beside(NAMES[1])?];
     for (one, other) in [(&mut left, NAMES[1]), (&mut right, NAMES[0])] {
@@ -26,12 +57,17 @@ pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
             talk::write(&one.path("disk"))?;
         }
         let path = |name| machine.path(name).join("net").display().to_string();
-        let (own, its) = (path(one.name), path(other));
+        let network = match cable {
+            Cable::Datagrams => format!(
+                "dgram,id=n,local.type=unix,local.path={},remote.type=unix,remote.path={}",
+                path(one.name),
+                path(other)
+            ),
+            Cable::Taps => format!("tap,id=n,ifname={},script=no,downscript=no", one.name),
+        };
         one.extra = [
             "-netdev",
-            &format!(
-                "dgram,id=n,local.type=unix,local.path={own},remote.type=unix,remote.path={its}"
-            ),
+            &network,
             "-device",
             "ne2k_isa,netdev=n,iobase=0x300,irq=9",
         ]
@@ -49,6 +85,7 @@ pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
         let what = format!("that {} gets on from {before:#x}", one.name);
         let talked = within(PATIENCE, &what, || Ok(said(one)? >= before + STEP));
         talked.with_context(|| one.log())?;
+        ensure!(one.lines("for an update: ") == 0, "{}", one.log());
     }
     match boot {
         2 => Ok(()),

@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::{is_mapped, quits};
+use super::updates::{is_mapped, quits};
 use crate::machine::Machine;
 
 /// The book.
