@@ -21,6 +21,9 @@ const BATCH: usize = 32;
 /// How often folios are looked for anew in whose place others have come.
 const AGAIN: u32 = 1000;
 
+/// How often a page is tried to be moved again that could not be, and that nobody uses.
+const MOVES: u32 = 4;
+
 /// The pages of a file that are kept over a kexec, in its order. Ends when it is dropped.
 ///
 /// # Invariants
@@ -151,7 +154,7 @@ impl Kept {
     /// Adds pages that are not where they can stay: they are moved there.
     fn bring(&mut self, still: &Still, index: u64, end: u64) -> Result {
         let mut next = index;
-        let mut again = AGAIN;
+        let (mut again, mut moves) = (AGAIN, MOVES);
         while next < end {
             let mut found = [bindings::luo_memfd_run::default(); BATCH];
             // SAFETY: As above.
@@ -168,6 +171,12 @@ impl Kept {
                 Ok(0) => return Err(EBUSY),
                 Ok(count) => count,
                 Err(_) => match Error::from_errno(count as i32) {
+                    why if why == ENOMEM && moves > 0 => {
+                        // It could not be moved, and nobody uses it now: there was no memory, or
+                        // it was in use when that was tried.
+                        moves = moves.saturating_sub(1);
+                        continue;
+                    }
                     why if why == EAGAIN && again > 0 => {
                         // Somebody is joining folios there, which ends.
                         again = again.saturating_sub(1);
