@@ -8,7 +8,7 @@ use luo_lab::judge::{self, Case};
 use luo_lab::lab::Lab;
 use luo_lab::page::Section;
 use luo_lab::profile::{listing, shares};
-use luo_lab::run::load::{LOADS, Load, OF_THE_GATE};
+use luo_lab::run::load::{ASKED, LOADS, Load, OF_THE_GATE};
 use luo_lab::run::qemu::Recording;
 use luo_lab::run::scenario::{Clock, Scenario};
 use luo_lab::run::scenarios;
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     /// Of the kernels of the tests, which have checks that take instructions, too
     #[arg(long, requires = "profile", conflicts_with = "write")]
     of_tests: bool,
-    /// Of this load only, as 2x2
+    /// Of this load only, as 2x2; some are measured only so, as 512M-runs
     #[arg(long, value_name = "LOAD", requires = "profile")]
     load: Option<String>,
 }
@@ -105,11 +105,17 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
 
 /// Looks at the functions that a row's instructions are spent in.
 fn profile(lab: &Lab, args: &Args, row: &str) -> Result<bool> {
-    let wanted = |load: &&Load| args.load.as_ref().is_none_or(|name| name == load.name);
+    let wanted: Vec<&Load> = match &args.load {
+        None => LOADS.iter().collect(),
+        Some(name) => {
+            let all = LOADS.iter().chain(ASKED);
+            all.filter(|load| load.name == name).collect()
+        }
+    };
     let variants = if args.of_tests { OF_TESTS } else { VARIANTS };
     let mut rows = Vec::new();
     lab.kernels(&variants)?;
-    for load in LOADS.iter().filter(wanted) {
+    for load in wanted {
         let [theirs, ours] = variants.map(|variant| {
             let scenario = scenarios::bench(variant, load, Clock::Instructions);
             show::line(&scenario.name);

@@ -9,14 +9,25 @@ const AIMS: &[(&str, &str, f64)] = &[
     ("RETRIEVE_FD, a page", "16M-runs", 60.0),
     ("RETRIEVE_FD, a page", "16M-aligned", 60.0),
     ("RETRIEVE_FD, a page", "16M-scattered", 560.0),
+    ("PRESERVE_FD, a page", "512M-runs", 40.0),
+    ("RETRIEVE_FD, a page", "512M-runs", 60.0),
+    // 5,000 for the whole call.
+    ("PRESERVE_FD, a page", "64M-hole", 5_000.0 / 16_384.0),
 ];
+
+/// At most such a part of what mainline takes.
+const PARTS: &[(&str, &str, f64)] = &[("PRESERVE_FD, a page", "512M-scratch", 0.2)];
 
 /// What a row was to cost at most: no more than mainline's, and no more than was aimed at.
 #[must_use]
 pub fn aim(metric: &str, load: &str, theirs: f64) -> f64 {
-    let mut aims = AIMS.iter();
-    let own = aims.find(|&&(of, under, _)| (of, under) == (metric, load));
-    own.map_or(theirs, |&(_, _, most)| most.min(theirs))
+    let of = |aims: &[(&str, &str, f64)]| {
+        let mut aims = aims.iter();
+        let own = aims.find(|&&(of, under, _)| (of, under) == (metric, load));
+        own.map(|&(_, _, most)| most)
+    };
+    let part = of(PARTS).map_or(theirs, |part| part * theirs);
+    of(AIMS).map_or(part, |most| most.min(part))
 }
 
 /// A row costs more than it was to when it does so by this factor. Two runs of the same agree
@@ -130,6 +141,21 @@ const REASONS: &[Reason] = &[
     },
     Reason {
         metric: "PRESERVE_FD, a page",
+        loads: &["512M-scratch"],
+        functions: &["migrate_pages_batch", "copy_mc_enhanced_fast_string"],
+        sentence: "A tenth of the pages lies in the scratch area, which has to be free for the next \
+                   kernel: they are moved, in mainline's as here, and each is copied.",
+    },
+    Reason {
+        metric: "PRESERVE_FD, a page",
+        loads: &["64M-hole"],
+        functions: &["clear_highpages_kasan_tagged"],
+        sentence: "Holes are stepped over: the first call in a machine costs as much for a file of a page, in \
+                   mainline's kernel, too. Pages are zeroed for the next kernel, and code of the program \
+                   that has not run before is mapped.",
+    },
+    Reason {
+        metric: "PRESERVE_FD, a page",
         loads: &[],
         functions: &[
             "kho_preserve_pages",
@@ -164,7 +190,7 @@ mod tests {
 
     use super::*;
     use crate::bench::counts::Counts;
-    use crate::run::load::LOADS;
+    use crate::run::load::{ASKED, LOADS};
 
     #[test]
     fn each_agreed_row_that_costs_more_has_a_reason() {
@@ -186,12 +212,13 @@ mod tests {
 
     #[test]
     fn loads_are_those_that_there_are() {
-        let of_aims = AIMS.iter().map(|&(_, load, _)| load);
+        let of_aims = AIMS.iter().chain(PARTS).map(|&(_, load, _)| load);
         let of_reasons = REASONS
             .iter()
             .flat_map(|reason| reason.loads.iter().copied());
         for name in of_aims.chain(of_reasons) {
-            assert!(LOADS.iter().any(|load| load.name == name), "{name}");
+            let mut loads = LOADS.iter().chain(ASKED);
+            assert!(loads.any(|load| load.name == name), "{name}");
         }
     }
 
@@ -200,6 +227,7 @@ mod tests {
         assert_eq!(aim("FINISH", "2x2", 100.0), 100.0);
         assert_eq!(aim("PRESERVE_FD, a page", "16M-runs", 462.0), 40.0);
         assert_eq!(aim("PRESERVE_FD, a page", "16M-runs", 4.0), 4.0);
+        assert_eq!(aim("PRESERVE_FD, a page", "512M-scratch", 100.0), 20.0);
         assert!(is_missed("FINISH", "2x2", 100.0, 104.0));
         assert!(!is_missed("FINISH", "2x2", 100.0, 102.0));
     }

@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 
 use crate::build::artifact::Artifact;
 use crate::run::checked;
-use crate::run::load::{LOADS, OF_THE_GATE};
+use crate::run::load::{ASKED, LOADS, OF_THE_GATE};
 use crate::run::scenario::{Clock, Expect, Processors, Rules, Scenario, When};
 
 pub use bench::bench;
@@ -532,7 +532,7 @@ pub fn find(name: &str, kexecs: u32) -> Result<Scenario> {
     // Those of the kernels of the tests are for who works on one of them: they need no kernel
     // of their own.
     for variant in ["bench-c", "bench-rust", "c", "rust"] {
-        for load in LOADS {
+        for load in LOADS.iter().chain(ASKED) {
             known.push(bench(variant, load, Clock::Instructions));
             known.push(bench(variant, load, Clock::Host));
         }

@@ -14,7 +14,7 @@
 //! | [`offload`] | as `machine` and `scene`, with `luo-ch` and a peer in place of cloud-hypervisor |
 //! | [`scene`] | what happens, boot by boot |
 //! | [`talk`] | the guest that talks to another one |
-//! | [`write`] | the guest that writes to its disks |
+//! | [`mod@write`] | the guest that writes to its disks |
 #![forbid(unsafe_code)]
 
 pub mod bare;

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | here | what a scene is made of |
 //! | [`peer`] | a cloud-hypervisor, as its documents describe the offload |
-//! | [`wire`] | its messages, byte by byte |
+//! | `wire` | its messages, byte by byte |
 //! | [`scene`] | what happens, boot by boot |
 
 pub mod peer;

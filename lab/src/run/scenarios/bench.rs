@@ -27,8 +27,8 @@ pub fn bench(variant: &'static str, load: &'static Load, clock: Clock) -> Scenar
         // A line on an emulated serial port costs much; what is measured is the
         // orchestrator. The timer of the local interrupt controller does not pass the
         // kernel's test here, which takes most of the machine's time.
-        cmdline: vec!["loglevel=4", "norandmaps", "nolapic_timer"],
-        memory: 2048,
+        cmdline: [&["loglevel=4", "norandmaps", "nolapic_timer"], load.cmdline].concat(),
+        memory: load.memory,
         timeout: Duration::from_secs(600),
         processors,
         load: Some(load),
