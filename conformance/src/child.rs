@@ -71,7 +71,7 @@ pub enum Role {
     /// `neighbour`.
     Map,
     /// Has the kernel take the second page of the memory that it inherits for one that has failed,
-    /// which ends it.
+    /// and reads it, which ends it.
     Poison,
     /// Is a client of cpr-luo's shape, and then waits to be killed; see [`crate::vmm`].
     Vmm,
@@ -196,7 +196,16 @@ fn play(role: Role, session: &str) -> Result<()> {
         }
         Role::Retrieve => Ok(Session::from_fd(input).retrieve_fd(TOKEN).map(drop)?),
         Role::Map => crate::neighbour::run(&input, say_ready),
-        Role::Poison => Ok(MappedFile::new(&input, 2 * PAGE)?.poison(PAGE)?),
+        Role::Poison => {
+            let map = MappedFile::new(&input, 2 * PAGE)?;
+            let poisoned = map.poison(PAGE);
+            let is_known = !matches!(&poisoned, Err(why) if why.errno() == Errno::EINVAL);
+            if is_known {
+                // EBUSY: somebody else refers to the page as well. It has failed all the same.
+                map.load(PAGE)?;
+            }
+            Ok(poisoned?)
+        }
         Role::Vmm => crate::vmm::run(session, input, say_ready),
         Role::Hold => wait_to_be_killed(input),
         Role::Own(step) => own(step, session, &input).and_then(wait_to_be_killed),

@@ -9,6 +9,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use anyhow::{Context, Result, ensure};
 use luo_sys::{Errno, test_driver};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::check::{same, skip};
+use crate::check::{Absent, same, skip};
 use crate::patience::{PATIENCE, until};
 
 /// The device node.
@@ -111,6 +112,21 @@ impl Fault {
         set(name, value)?;
         Ok(Injected { name })
     }
+}
+
+/// The files of the driver that this process preserves need another, which it has open: what
+/// their handler, in C, says to the orchestrator, and gets back when it restores them. That
+/// it got a file is `with:ID` among the calls, `with:another` if it is none of the driver's.
+///
+/// # Errors
+/// The simulator's driver is not in C.
+pub fn need(file: impl AsFd) -> Result<Injected> {
+    if is_simulated()? {
+        return Err(Absent("a handler in C".to_owned()).into());
+    }
+    let name = "needs_fd";
+    set(name, file.as_fd().as_raw_fd().into())?;
+    Ok(Injected { name })
 }
 
 /// A fault that is in force.

@@ -10,6 +10,7 @@
 //! | 2, 3 | a head of luo-vmm's (2) or luo-qemu's (3) state, its mark of use, and what belongs to it |
 //! | 4, 5 | which bit of such a head is changed (2 bytes), whether the state was used, and what belongs to it |
 
+use luo_vmm::state::KIND;
 use luo_vmm::state::guest::State;
 
 use crate::show::show;
@@ -38,9 +39,9 @@ pub fn run(data: &[u8]) -> Outcome {
     let is_read = match how {
         0 => is_a_state(rest),
         1 => is_a_state(&changed(rest)),
-        2 => is_a_head::<luo_vmm::state::head::Head>(rest),
+        2 => is_a_head::<luo_monitor::head::Head>(rest),
         3 => is_a_head::<luo_qemu::state::Head>(rest),
-        4 => is_a_changed_head::<luo_vmm::state::head::Head>(rest),
+        4 => is_a_changed_head::<luo_monitor::head::Head>(rest),
         5 => is_a_changed_head::<luo_qemu::state::Head>(rest),
         _ => false,
     };
@@ -89,9 +90,9 @@ trait Head: Sized {
     fn is_whole(&self, records: &[u8]) -> bool;
 }
 
-impl Head for luo_vmm::state::head::Head {
+impl Head for luo_monitor::head::Head {
     fn made(records: &[u8]) -> Self {
-        Self::of(records)
+        Self::of(KIND, records)
     }
 
     fn bytes(&self) -> ([u8; HEAD], [u8; MARK]) {
@@ -99,7 +100,7 @@ impl Head for luo_vmm::state::head::Head {
     }
 
     fn parsed(head: &[u8; HEAD], mark: &[u8; MARK], room: u64) -> Option<Self> {
-        Self::parse(head, mark, room).ok().flatten()
+        Self::parse(KIND, head, mark, room).ok().flatten()
     }
 
     fn is_used(&self) -> bool {

@@ -171,7 +171,7 @@ impl Lab {
             files: self.boot_files(scenario)?,
             cmdline: scenario.kernel_cmdline(),
             memory: scenario.memory,
-            clock: scenario.clock,
+            processors: scenario.processors,
             plugin: None,
             timeout: scenario.timeout,
             log: self.console_log(&scenario.name)?,
@@ -241,7 +241,7 @@ impl Lab {
     /// # Errors
     /// There are no counts to compare with.
     pub fn counted(&self, scenario: &Scenario, recording: &Recording) -> Result<Vec<Case>> {
-        let (Clock::Instructions, Some(load)) = (scenario.clock, scenario.load) else {
+        let (Clock::Instructions, Some(load)) = (scenario.processors.clock, scenario.load) else {
             return Ok(Vec::new());
         };
         let run = counts::of(recording);

@@ -12,6 +12,7 @@ mod errors;
 mod eventfds;
 mod events;
 mod extension;
+mod failed_memory;
 mod faults;
 mod fdinfo;
 mod fidelity;
@@ -27,6 +28,7 @@ mod log;
 mod lost;
 mod memfds;
 mod names;
+mod needs;
 mod owners;
 mod pipes;
 mod poll;
@@ -62,6 +64,7 @@ pub const TOPICS: &[Topic] = &[
     topic("fidelity", fidelity::CASES),
     topic("busy", busy::CASES),
     topic("disks", disks::CASES),
+    topic("failed-memory", failed_memory::CASES),
     topic("hugetlb", hugetlb::CASES),
     topic("eventfds", eventfds::CASES),
     topic("timerfds", timerfds::CASES),
@@ -76,6 +79,7 @@ pub const TOPICS: &[Topic] = &[
     topic("tokens", tokens::CASES),
     topic("unpreserve", unpreserve::CASES),
     topic("dependencies", dependencies::CASES),
+    topic("needs", needs::CASES),
     topic("subsystems", subsystems::CASES),
     topic("rust-participant", rust_participant::CASES),
     topic("waiting", waiting::CASES),

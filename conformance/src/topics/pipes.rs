@@ -16,7 +16,8 @@ use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
 };
 
-use self::ends::{Ends, READ, WRITE, pipe};
+use self::ends::Ends;
+pub(super) use self::ends::{READ, WRITE, pipe};
 use super::owners::{Quota, create};
 use super::tools::{NO_CHOICE, NO_HANDLER, enter, incoming, session, state_is};
 use crate::case::{Case, Context, alone, here, shared};

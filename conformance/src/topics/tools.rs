@@ -26,6 +26,9 @@ pub(super) const MOVES_AT_ONCE: &str =
 /// Where pages lie, and what disks there are, is the machine's.
 pub(super) const NOT_SIMULATED: &str = "pages and disks are the machine's, not the simulator's";
 
+/// The test driver of the simulator is in Rust.
+pub(super) const NOT_IN_C: &str = "the simulator has no handlers in C";
+
 /// Mainline has no handler that takes a file which is no memfd.
 pub(super) const NO_HANDLER: &[Differs] = &[answers(
     Errno::ENOENT,

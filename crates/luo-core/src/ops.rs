@@ -23,7 +23,7 @@
 //! | [`do_rest`] | a user has finished one of the administrator's, or the last of all |
 //! | [`catch_up`] | the first call on an open descriptor of the device |
 //! | [`reboot`] | reboot by kexec |
-//! | [`need_object`], [`needed_file`] | a handler says, or gets, what its file needs |
+//! | [`need_object`], [`need_file`], [`needed_file`] | a handler says, or gets, what its file needs |
 //! | [`flb_get_incoming`] and its kin | drivers' access to FLBs |
 
 pub use crate::graph::{MAX_DEPENDENCIES_PER_FILE, MAX_SEARCH};
@@ -39,7 +39,7 @@ pub use crate::room::with_room;
 pub use crate::session::dependency::{
     add_dependency, drop_dependency, Needed, MAX_DEPENDENCIES_PER_SESSION,
 };
-pub use crate::session::need::{need_object, needed_file};
+pub use crate::session::need::{need_file, need_object, needed_file};
 pub use crate::session::open::{
     create_device_session, create_session, put_back_session, retrieve_session,
 };

@@ -148,3 +148,37 @@ fn a_handler_says_it_in_a_transition_too() {
     assert_eq!(next.restore(second).unwrap().object, 12);
     assert_eq!(next.restore(first).unwrap().object, 11);
 }
+
+/// A handler has the other file and not its number, as one in C: what the other's own handler
+/// knows it by counts, be it another handler.
+#[test]
+fn a_handler_says_it_of_a_file_that_it_has() {
+    let (host, vm) = scene();
+    host.preserve_kind(vm, 3, 1, 13).unwrap();
+    host.script().needs_files.insert(12, (1, 13));
+    host.take_log();
+    host.preserve(vm, 2, 12).unwrap();
+    assert_eq!(host.take_log(), ["needs token 3", "preserve 12"]);
+    assert_eq!(declared(&host, vm, 2), 1);
+    let next = TestHost::opened(host.update());
+    next.script().wants.insert(12, 3);
+    let vm = next.claim("vm").unwrap();
+    next.retrieve(vm, 2).unwrap();
+    assert_eq!(next.take_log(), ["retrieve 13", "retrieve 12", "with 13"]);
+}
+
+#[test]
+fn a_file_that_no_handler_takes_or_nobody_has_preserved_cannot_be_needed() {
+    let (host, vm) = scene();
+    let other = host.create("other");
+    host.preserve(other, 1, 21).unwrap();
+    let (before, pins) = (host.visible(), host.counts());
+    // Of no handler; not preserved; in another session; the file itself.
+    for needed in [(7, 11), (0, 99), (0, 21), (0, 12)] {
+        host.script().needs_files.insert(12, needed);
+        let refused = host.preserve(vm, 2, 12);
+        assert_eq!(refused, Err(Error::Host(Errno::ENOENT)), "{needed:?}");
+        assert_eq!(host.visible(), before);
+        assert_eq!(host.counts(), pins);
+    }
+}

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The running kernel, and whether it can hand anything over.
 
-use luo_varlink::{Check, CheckStatus};
+pub mod holders;
+mod kexec;
+
+use luo_varlink::Check;
 
 use crate::check::{Known, failed, ok, unknown, warning};
 use crate::command_line::switch;
@@ -71,8 +74,8 @@ pub struct Running {
 pub fn checks(running: &Running) -> Vec<Check> {
     let mut checks = vec![liveupdate(running)];
     checks.extend(state(running));
-    checks.push(kexec(running));
-    checks.push(loaded(running));
+    checks.push(kexec::allowed(running));
+    checks.push(kexec::loaded(running));
     checks.extend(memfds(running));
     checks
 }
@@ -181,98 +184,6 @@ pub fn unfinished(found: &str) -> Check {
     )
 }
 
-/// Calls that an update makes to load a kernel: to try it, to unload it again, and to load it
-/// for the jump. The kernel counts each.
-const LOADS: i64 = 3;
-
-/// The check of a kernel that counts how often one is loaded, and has few left; one before 6.3
-/// counts nothing.
-fn few_loads(left: i64) -> Option<Check> {
-    const LIMIT: &str = "kernel.kexec_load_limit_reboot";
-    let remedy = format!("keep {LIMIT} from being set; only a reboot resets it");
-    match left {
-        0..LOADS => Some(failed(
-            KEXEC,
-            format!(
-                "{LIMIT} is {left}, and an update takes {LOADS} calls: it loads the kernel to try \
-                 it, unloads it, and loads it for the jump"
-            ),
-            &remedy,
-        )),
-        LOADS => Some(warning(
-            KEXEC,
-            format!(
-                "{LIMIT} is {left}: an update has its {LOADS} calls, and if it is cancelled late \
-                 the kernel stays loaded, so that any reboot jumps into it"
-            ),
-            &remedy,
-        )),
-        _ => None,
-    }
-}
-
-/// The check of loading a kernel.
-const KEXEC: &str = "running-kexec";
-
-fn kexec(running: &Running) -> Check {
-    const NAME: &str = KEXEC;
-    if let (Ok(false), Ok(left)) = (&running.is_loading_disabled, &running.loads_left)
-        && let Some(check) = few_loads(*left)
-    {
-        return check;
-    }
-    match running.is_loading_disabled {
-        Ok(false) => ok(NAME, "a kernel to jump into can be loaded"),
-        Ok(true) => failed(
-            NAME,
-            "kernel.kexec_load_disabled is set: no kernel to jump into can be loaded",
-            "keep kernel.kexec_load_disabled from being set; only a reboot resets it",
-        ),
-        Err(ref why) => {
-            let remedy = "run a kernel with CONFIG_KEXEC_FILE=y, and mount /proc";
-            unknown(
-                NAME,
-                format!("it is not known whether kexec is allowed: {why}"),
-                remedy,
-            )
-        }
-    }
-}
-
-fn loaded(running: &Running) -> Check {
-    const NAME: &str = "running-image";
-    match running.is_loaded {
-        Ok(false) => ok(NAME, "no kernel to jump into is loaded"),
-        Ok(true) if running.image.as_deref() == Ok("legacy") => warning(
-            NAME,
-            "a kernel to jump into is loaded already, by kexec_load (kexec -c): it takes \
-             nothing over, and while something is preserved no reboot goes into it; the \
-             update replaces it",
-            "load it with kexec_file_load (kexec -s), or unload it with kexec -u",
-        ),
-        // A kernel of ours says it, to administrators.
-        Ok(true) if running.state.is_ok() && running.image.is_err() => warning(
-            NAME,
-            "a kernel to jump into is loaded already, and whether it takes over what is \
-             preserved cannot be read; the update replaces it",
-            "check as root",
-        ),
-        Ok(true) => warning(
-            NAME,
-            "a kernel to jump into is loaded already; the update replaces it",
-            "find out who loaded it: kexec -e or systemctl kexec would jump into it",
-        ),
-        Err(ref why) => {
-            let why = format!("it is not known whether a kernel to jump into is loaded: {why}");
-            unknown(
-                NAME,
-                why,
-                "run a kernel with CONFIG_KEXEC_FILE=y, and mount /sys",
-            )
-        }
-    }
-}
-
 /// The check of memfds that must not be executed.
 pub const MEMFDS: &str = "running-memfd";
 
@@ -299,93 +210,13 @@ fn memfds(running: &Running) -> Option<Check> {
     Some(warning(NAME, found, remedy))
 }
 
-/// The check of sessions for the next kernel, and what stands before and behind the name of one
-/// that is open where nobody expects it.
-const SESSIONS: &str = "running-sessions";
-const SESSION: &str = "session '";
-const ELSEWHERE: &str = "' is open, and luod does not have it: ";
-
-/// The check of a session that some program has, and that a workload has had, or would have.
-#[must_use]
-pub fn session_elsewhere(name: &str, workload: &str, holders: &[String]) -> Check {
-    let mut check = warning(
-        SESSIONS,
-        format!(
-            "{SESSION}{name}{ELSEWHERE}'{workload}' cannot make one of that name, and an update \
-             takes this one along as nobody's"
-        ),
-        "end the program that has it, mostly a child that the workload has left behind: \
-         `luoctl check` says to root which that is",
-    );
-    name_holders_of_session(&mut check, holders);
-    check
-}
-
-/// The name of the session, of a check that says that a program has it, and not which: whoever
-/// has made it may not look at other programs.
-#[must_use]
-pub fn session_of_unknown_holder(check: &Check) -> Option<&str> {
-    if check.name != SESSIONS || check.found.contains(OPEN_IN) {
-        return None;
-    }
-    let (name, _) = check.found.strip_prefix(SESSION)?.split_once(ELSEWHERE)?;
-    Some(name)
-}
-
-/// Adds to such a check who has the session.
-pub fn name_holders_of_session(check: &mut Check, holders: &[String]) {
-    if !holders.is_empty() {
-        check.found.push_str(OPEN_IN);
-        check.found.push_str(&holders.join(", "));
-        check.remedy = Some("end that program, mostly a child of the workload".to_owned());
-    }
-}
-
-/// The check of the device, when somebody has it.
-const DEVICE: &str = "running-device";
-
-/// What comes before the names of those who have it.
-const OPEN_IN: &str = "; it is open in ";
-
-/// The check of a device that cannot be had, and why.
-#[must_use]
-pub fn device(why: &str, holders: &[String]) -> Check {
-    let mut check = failed(
-        DEVICE,
-        format!("/dev/liveupdate cannot be had: {why}"),
-        "`fuser /dev/liveupdate` says who has it; end that program",
-    );
-    name_holders(&mut check, holders);
-    check
-}
-
-/// Whether a check says that somebody has the device, and not who: whoever has made it may not
-/// look at other programs.
-#[must_use]
-pub fn is_of_unknown_holder(check: &Check) -> bool {
-    check.name == DEVICE
-        && check.status == CheckStatus::Failed
-        && check.found.starts_with("/dev/liveupdate cannot be had")
-        && !check.found.contains(OPEN_IN)
-}
-
-/// Adds to a check of the device who has it.
-pub fn name_holders(check: &mut Check, holders: &[String]) {
-    if holders.is_empty() {
-        return;
-    }
-    check.found.push_str(OPEN_IN);
-    check.found.push_str(&holders.join(", "));
-    check.remedy = Some("wait for that program, or end it".to_owned());
-}
-
 #[cfg(test)]
 mod tests {
     use luo_varlink::CheckStatus::{Failed, Ok as Good, Unknown, Warning};
 
     use super::*;
 
-    fn running() -> Running {
+    pub(super) fn running() -> Running {
         Running {
             banner: Ok("Linux version 7.3.4 (a@b) #1".into()),
             clock: Clock::default(),
@@ -408,7 +239,7 @@ mod tests {
         }
     }
 
-    fn status(running: &Running, name: &str) -> luo_varlink::CheckStatus {
+    pub(super) fn status(running: &Running, name: &str) -> luo_varlink::CheckStatus {
         let checks = checks(running);
         checks
             .iter()
@@ -528,43 +359,6 @@ mod tests {
     }
 
     #[test]
-    fn kexec_has_to_be_allowed() {
-        let disabled = Running {
-            is_loading_disabled: Ok(true),
-            is_loaded: Ok(true),
-            ..running()
-        };
-        assert_eq!(status(&disabled, "running-kexec"), Failed);
-        assert_eq!(status(&disabled, "running-image"), Warning);
-        let unseen = Running {
-            is_loading_disabled: Err("no".into()),
-            is_loaded: Err("no".into()),
-            ..running()
-        };
-        assert_eq!(status(&unseen, "running-kexec"), Unknown);
-        assert_eq!(status(&unseen, "running-image"), Unknown);
-    }
-
-    #[test]
-    fn a_kernel_has_to_be_loaded_more_than_once() {
-        for (left, expected) in [
-            (Ok(-1), Good),
-            (Ok(0), Failed),
-            (Ok(2), Failed),
-            (Ok(3), Warning),
-            (Ok(4), Good),
-            // A kernel before 6.3 counts nothing.
-            (Err("no file".to_owned()), Good),
-        ] {
-            let running = Running {
-                loads_left: left.clone(),
-                ..running()
-            };
-            assert_eq!(status(&running, "running-kexec"), expected, "{left:?}");
-        }
-    }
-
-    #[test]
     fn memfds_that_come_back_sealed_are_told_before() {
         for (value, told) in [
             ("1", Some("without MFD_EXEC")),
@@ -590,41 +384,5 @@ mod tests {
             ..running()
         };
         assert!(memfds(&old).is_none());
-    }
-
-    #[test]
-    fn who_has_the_device_can_be_named_by_another_who_sees_more() {
-        let mut check = device("EBUSY", &[]);
-        assert!(is_of_unknown_holder(&check));
-        name_holders(&mut check, &[]);
-        assert!(check.remedy.as_ref().unwrap().contains("fuser"));
-        name_holders(&mut check, &["criu (34)".to_owned()]);
-        assert!(!is_of_unknown_holder(&check));
-        assert_eq!(check, device("EBUSY", &["criu (34)".to_owned()]));
-        assert!(
-            check.found.ends_with("EBUSY; it is open in criu (34)"),
-            "{check:?}"
-        );
-    }
-
-    #[test]
-    fn an_image_that_takes_nothing_over_is_told() {
-        let found = |image: &str| {
-            let running = Running {
-                is_loaded: Ok(true),
-                image: Ok(image.into()),
-                ..running()
-            };
-            let check = loaded(&running);
-            assert_eq!(check.status, Warning);
-            check.found
-        };
-        assert!(found("legacy").contains("takes nothing over"));
-        assert!(!found("handover").contains("takes nothing over"));
-        let unseen = Running {
-            is_loaded: Ok(true),
-            ..running()
-        };
-        assert!(loaded(&unseen).found.contains("cannot be read"));
     }
 }

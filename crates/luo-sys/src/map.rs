@@ -106,11 +106,12 @@ impl MappedFile {
     }
 
     /// Has the kernel take a page of the mapping for one whose memory has failed, as a machine
-    /// check does (`MADV_HWPOISON`): that page is lost until the machine boots anew, and the kernel
-    /// ends this process, which has it mapped. So this does not come back unless it fails.
+    /// check does (`MADV_HWPOISON`): that page is lost until the machine boots anew, and whoever
+    /// looks at it afterwards is ended by SIGBUS.
     ///
     /// # Errors
-    /// EINVAL: the kernel cannot, or there is no such page. EPERM.
+    /// EINVAL: the kernel cannot, or there is no such page. EPERM. EBUSY: it has failed, and others
+    /// refer to it still.
     pub fn poison(&self, offset: usize) -> Result<()> {
         let call = "madvise";
         const PAGE: usize = 4096;

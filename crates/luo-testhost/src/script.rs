@@ -64,6 +64,8 @@ pub struct Script {
     pub pauses: u64,
     /// Objects of which `preserve` says that they need another object of their session.
     pub needs: BTreeMap<u64, u64>,
+    /// The same, of which `preserve` has the other file: its kind, and its object.
+    pub needs_files: BTreeMap<u64, (u32, u64)>,
     /// Objects whose `retrieve` wants the file with a token of their session.
     pub wants: BTreeMap<u64, u64>,
     pub hook: Option<Hook>,

@@ -6,7 +6,7 @@
 //! all kinds of peers send, and with it could read the memory of each program of the machine.
 //! Whoever runs luoctl as an administrator has it anyhow, so luoctl looks.
 
-use luo_preflight::running;
+use luo_preflight::running::holders;
 use luo_preflight::system::System;
 use luo_varlink::Report;
 use luo_varlink::admin::Error as Refusal;
@@ -30,13 +30,13 @@ pub(crate) fn named(mut error: Error) -> Error {
 
 fn name_of(report: &mut Report, system: &System) {
     let mut checks = report.checks.iter_mut();
-    if let Some(check) = checks.find(|check| running::is_of_unknown_holder(check)) {
-        running::name_holders(check, &system.holders());
+    if let Some(check) = checks.find(|check| holders::is_of_unknown_holder(check)) {
+        holders::name_holders(check, &system.holders());
     }
     for check in &mut report.checks {
-        if let Some(name) = running::session_of_unknown_holder(check) {
+        if let Some(name) = holders::session_of_unknown_holder(check) {
             let holders = system.holders_of_new_session(name, &[]);
-            running::name_holders_of_session(check, &holders);
+            holders::name_holders_of_session(check, &holders);
         }
     }
 }
@@ -57,7 +57,7 @@ mod tests {
         fs::write(process.join("fdinfo/5"), text).unwrap();
         let report = |holders: &[String]| Report {
             ok: true,
-            checks: vec![running::session_elsewhere("box's", "vmm", holders)],
+            checks: vec![holders::session_elsewhere("box's", "vmm", holders)],
         };
         let mut seen = report(&[]);
         name_of(&mut seen, &System::at(root.path()));
@@ -76,7 +76,7 @@ mod tests {
         std::os::unix::fs::symlink("/dev/liveupdate", process.join("fd/5")).unwrap();
         let report = |holders: &[String]| Report {
             ok: false,
-            checks: vec![running::device("EBUSY", holders)],
+            checks: vec![holders::device("EBUSY", holders)],
         };
         let system = System::at(root.path());
         let mut seen = report(&[]);

@@ -2,7 +2,7 @@
 //! Scenarios of the tests once more, in kernels whose checkers look on, and those that
 //! are written down beside them.
 
-use crate::run::scenario::{Scenario, When};
+use crate::run::scenario::{Processors, Scenario, When};
 
 /// A kernel with a checker.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +108,11 @@ fn run(scenario: &Scenario, checked: &Checked) -> Scenario {
         next: scenario.next.first().map(|_| kernel).into_iter().collect(),
         args,
         memory: scenario.memory + checked.memory,
+        // Their kernels are large programs, too.
+        processors: Processors {
+            code: Processors::TWO.code,
+            ..scenario.processors
+        },
         timeout,
         cmdline,
         when: When::All,

@@ -18,7 +18,7 @@ use luo_lab_protocol::Event;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::interrupt;
-use crate::run::scenario::Clock;
+use crate::run::scenario::{Clock, Processors};
 
 const POLL: Duration = Duration::from_millis(50);
 /// How long a guest may take to switch itself off after its last event.
@@ -44,8 +44,8 @@ pub struct Machine {
     pub cmdline: String,
     /// Memory in MiB.
     pub memory: u32,
-    /// How its time goes.
-    pub clock: Clock,
+    /// Its processors.
+    pub processors: Processors,
     /// QEMU's plugin and its arguments, if there is to be one.
     pub plugin: Option<String>,
     /// When to give up.
@@ -125,17 +125,23 @@ impl Recording {
 
 /// The arguments that every machine has.
 #[must_use]
-pub fn arguments(files: &BootFiles, cmdline: &str, memory: u32, clock: Clock) -> Vec<String> {
+pub fn arguments(
+    files: &BootFiles,
+    cmdline: &str,
+    memory: u32,
+    processors: Processors,
+) -> Vec<String> {
     let text = |path: &Path| path.display().to_string();
-    let processors = match clock {
-        Clock::Host => "-accel tcg,thread=multi,tb-size=128 -smp 2",
-        Clock::Instructions => {
-            "-accel tcg,thread=single,tb-size=128 -smp 1 -icount shift=0,sleep=off"
-        }
+    let Processors { count, code, clock } = processors;
+    let (thread, time) = match clock {
+        Clock::Host => ("multi", ""),
+        Clock::Instructions => ("single", " -icount shift=0,sleep=off"),
     };
-    let fixed = "-cpu max -nodefaults -no-user-config -nographic -no-reboot";
-    let words = processors.split(' ').chain(fixed.split(' '));
-    let mut arguments: Vec<String> = words.map(str::to_owned).collect();
+    let words = format!(
+        "-accel tcg,thread={thread},tb-size={code} -smp {count}{time} \
+         -cpu max -nodefaults -no-user-config -nographic -no-reboot"
+    );
+    let mut arguments: Vec<String> = words.split(' ').map(str::to_owned).collect();
     arguments.extend([
         "-m".into(),
         format!("{memory}M"),
@@ -322,7 +328,7 @@ impl Qemu {
             &machine.files,
             &machine.cmdline,
             machine.memory,
-            machine.clock,
+            machine.processors,
         ));
         if let Some(plugin) = &machine.plugin {
             command.args(["-plugin", plugin]);
@@ -485,7 +491,7 @@ mod tests {
             },
             cmdline: "x".repeat(CMDLINE_LIMIT + 1),
             memory: 1,
-            clock: Clock::Host,
+            processors: Processors::TWO,
             plugin: None,
             timeout: Duration::ZERO,
             log: PathBuf::from("/dev/null"),

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use crate::build::artifact::Artifact;
 use crate::run::checked;
 use crate::run::load::{LOADS, OF_THE_GATE};
-use crate::run::scenario::{Clock, Expect, Rules, Scenario, When};
+use crate::run::scenario::{Clock, Expect, Processors, Rules, Scenario, When};
 
 pub use bench::bench;
 
@@ -22,7 +22,7 @@ pub use bench::bench;
 pub const KEXECS: u32 = 24;
 
 /// What the scenario `chain` costs with so many.
-const COST_OF_KEXECS: u32 = 50;
+const COST_OF_KEXECS: u32 = 40;
 
 /// As that, of the scenario `chain-long`.
 pub const LONG_CHAIN: u32 = 1_000;
@@ -51,7 +51,7 @@ fn scenario(name: &str, guest: &'static str, proves: &'static str) -> Scenario {
         memory: 2048,
         initrd: 0,
         timeout: BASE_TIMEOUT,
-        clock: Clock::Host,
+        processors: Processors::TWO,
         load: None,
         expect: Expect {
             cases: 1,
@@ -81,7 +81,7 @@ impl Scenario {
 }
 
 /// How many behaviour tests there are. A test of `xtask`, which knows the suite, compares.
-pub const CONFORMANCE: usize = 669;
+pub const CONFORMANCE: usize = 680;
 
 /// The behaviour tests of `conformance/`, on one implementation.
 fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
@@ -90,6 +90,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
         first,
         next: vec![next],
         args: vec![format!("on:{on}")],
+        processors: Processors::TWO_THAT_BOOT,
         expect: Expect {
             cases: CONFORMANCE,
             named: &[],
@@ -185,6 +186,7 @@ fn chain(name: &str, kexecs: u32) -> Scenario {
     Scenario {
         next: vec!["rust-next", "rust"],
         args: vec![format!("kexecs:{kexecs}")],
+        processors: Processors::TWO_THAT_BOOT,
         timeout: BASE_TIMEOUT + PER_KEXEC * kexecs,
         cost: COST_OF_KEXECS * kexecs / KEXECS,
         expect: Expect {
@@ -319,7 +321,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                  and to ours, and are written to in each",
             )
         },
-        conformance("rust", "rust", "rust-next", 152),
+        conformance("rust", "rust", "rust-next", 185),
         conformance("c", "c", "c", 54),
         Scenario {
             cost: 5,
@@ -413,10 +415,11 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         Scenario {
             next: vec!["rust"],
             args: vec!["kind:all".to_owned()],
+            processors: Processors::ONE_THAT_BOOTS,
             // Less memory to fill when it looks whether anything was freed.
             memory: 512,
             timeout: Duration::from_secs(900),
-            cost: 100,
+            cost: 85,
             expect: Expect {
                 // Each kind, that those which are refused veto a reboot, and a kernel that
                 // takes nothing over.

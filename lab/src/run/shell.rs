@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::build::artifact::Artifact;
 use crate::build::variant::Variant;
 use crate::run::qemu::{self, BootFiles};
-use crate::run::scenario::{Clock, Expect, Rules, Scenario, When};
+use crate::run::scenario::{Expect, Processors, Rules, Scenario, When};
 
 /// A boot of `variant` with a shell; every kernel in `with` is there to be kexec'd
 /// into.
@@ -26,7 +26,7 @@ pub fn scenario(variant: &'static Variant, with: &[&'static Variant]) -> Scenari
         memory: 2048,
         initrd: 0,
         timeout: Duration::MAX,
-        clock: Clock::Host,
+        processors: Processors::TWO,
         load: None,
         expect: Expect::default(),
         cmdline: Vec::new(),
@@ -47,7 +47,7 @@ pub fn run(scenario: &Scenario, files: &BootFiles) -> Result<()> {
             files,
             &scenario.kernel_cmdline(),
             scenario.memory,
-            scenario.clock,
+            scenario.processors,
         ))
         .args(["-serial", "mon:stdio", "-serial", "null"])
         .status()

@@ -2,11 +2,13 @@
 //! The roles that a program with the scenes built in takes when a scene starts it.
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 
 use luo_qemu::point::Point;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
+use crate::offload::{self, peer};
 use crate::{keeper, monitor};
 
 /// The step at which a luo-qemu is killed.
@@ -15,19 +17,31 @@ pub(crate) const KILLED_AT: &str = "LUO_QEMU_KILLED_AT";
 /// The step at which a luo-qemu's QEMU is killed.
 pub(crate) const QEMU_KILLED_AT: &str = "LUO_QEMU_QEMU_KILLED_AT";
 
-/// Becomes `luo-qemu`, `luo-vmm`, a keeper, or what [`luo_scenes::command::run`] knows, if the first
+/// Becomes `luo-qemu`, `luo-vmm`, `luo-ch` or its cloud-hypervisor, a keeper, or what [`luo_scenes::command::run`] knows, if the first
 /// argument says so.
 #[must_use]
 pub fn run() -> Option<ExitCode> {
+    let program = std::env::args_os().next()?;
+    if Path::new(&program).ends_with(peer::PROGRAM) {
+        return Some(peer::run());
+    }
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next()?.to_str()? {
         "luo-qemu" => {
             let name = std::iter::once("luo-qemu".into());
             Some(luo_qemu::command::main(name.chain(arguments), strike))
         }
+        "luo-ch" => {
+            let name = std::iter::once("luo-ch".into());
+            Some(luo_ch::command::main(name.chain(arguments), |point| {
+                strike_at(offload::KILLED_AT, point);
+            }))
+        }
         "luo-vmm" => {
             let name = std::iter::once("luo-vmm".into());
-            Some(luo_vmm::command::main(name.chain(arguments), strike_vmm))
+            Some(luo_vmm::command::main(name.chain(arguments), |point| {
+                strike_at(monitor::KILLED_AT, point);
+            }))
         }
         monitor::inner::ARGUMENT => Some(match monitor::inner::run() {
             Ok(()) => ExitCode::SUCCESS,
@@ -47,9 +61,9 @@ pub fn run() -> Option<ExitCode> {
     }
 }
 
-/// Kills a luo-vmm as from outside, at the step that the test wants.
-fn strike_vmm(point: luo_vmm::point::Point) {
-    if std::env::var(monitor::KILLED_AT).is_ok_and(|word| word == point.word()) {
+/// Kills this process as from outside, at the step that a variable names.
+fn strike_at(variable: &str, point: luo_monitor::point::Point) {
+    if std::env::var(variable).is_ok_and(|word| word == point.word()) {
         let _ = kill_process(getpid(), Signal::KILL);
         unreachable!("it was killed");
     }

@@ -11,6 +11,7 @@
 //! | [`keeper`] | a workload that takes the scene's files over a jump |
 //! | [`machine`] | what a scene is made of: the agent, a guest, and looking at both |
 //! | [`monitor`] | as `machine` and `scene`, with `luo-vmm` |
+//! | [`offload`] | as `machine` and `scene`, with `luo-ch` and a peer in place of cloud-hypervisor |
 //! | [`scene`] | what happens, boot by boot |
 //! | [`talk`] | the guest that talks to another one |
 //! | [`write`] | the guest that writes to its disks |
@@ -22,7 +23,9 @@ pub mod image;
 pub mod keeper;
 pub mod machine;
 pub mod monitor;
+pub mod offload;
 mod patience;
 pub mod scene;
 pub mod talk;
+mod watch;
 pub mod write;

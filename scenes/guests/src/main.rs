@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use luo_scenes::stage::Stage;
 use luo_scenes_guests::command;
 use luo_scenes_guests::machine::{Files, Machine};
+use luo_scenes_guests::offload::{self, Offload};
 use luo_scenes_guests::scene::Scene;
 
 fn main() -> ExitCode {
@@ -35,6 +36,12 @@ fn main() -> ExitCode {
 
 /// Plays a scene in this boot.
 fn run(name: &str, folder: &Path, system: &Path, qemu: &Path) -> Result<()> {
+    if let Some(scene) = offload::scene::Scene::find(name) {
+        let boot: usize = std::env::var("LUO_SIM_BOOT")?.parse()?;
+        let say = |line: &str| println!("{line}");
+        let mut machine = Offload::new(Stage::simulated(folder, system)?, say)?;
+        return (scene.play)(&mut machine, boot);
+    }
     let boot: usize = std::env::var("LUO_SIM_BOOT")?.parse()?;
     let scene = Scene::find(name).with_context(|| format!("there is no scene '{name}'"))?;
     let stage = Stage::simulated(folder, system)?;

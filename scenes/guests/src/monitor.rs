@@ -19,14 +19,15 @@ use std::fs::{self, OpenOptions};
 use std::io::{PipeReader, PipeWriter};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use luo_monitor::point::Point;
 use luo_scenes::stage::{Stage, within};
-use luo_varlink::{HistoryEntry, Outcome, Phase, paths};
-use luo_vmm::point::Point;
+use luo_varlink::{HistoryEntry, paths};
 use rustix::io::Errno;
 
 use crate::keeper::{self, Keeper};
 use crate::patience::{DEADLINES, GUEST, PATIENCE};
+use crate::watch;
 use guest::Kind;
 
 /// The variable that names the step at which a luo-vmm is killed.
@@ -163,14 +164,7 @@ impl Monitor {
 
     /// How the luo-vmm has ended. It has to.
     pub(crate) fn ended(&self) -> Result<ExitStatus> {
-        let child = self.running.borrow_mut().take();
-        let mut child = child.context("none was started")?;
-        let mut status = None;
-        within(PATIENCE, "the end of luo-vmm", || {
-            status = child.try_wait()?;
-            Ok(status.is_some())
-        })?;
-        status.context("no status")
+        watch::ended(&self.running)
     }
 
     pub(crate) fn process(&self) -> Result<u32> {
@@ -217,40 +211,22 @@ impl Monitor {
 
     /// Waits until the agent has the guest, connected and running.
     pub(crate) fn runs(&self) -> Result<()> {
-        let running = within(PATIENCE, "that the agent has the guest", || {
-            Ok(self.stage.all_run(&[GUEST]).is_ok())
-        });
-        running.with_context(|| self.log())
+        watch::runs(&self.stage, || self.log())
     }
 
     /// Waits until the agent has forgotten the guest, and no update is under way.
     pub(crate) fn is_forgotten(&self) -> Result<()> {
-        within(PATIENCE, "that the guest is forgotten", || {
-            let status = self.stage.status()?;
-            let mut workloads = status.workloads.iter();
-            let is_there = workloads.any(|workload| workload.name == GUEST && workload.connected);
-            Ok(!is_there && status.phase == Phase::Normal)
-        })
+        watch::is_forgotten(&self.stage)
     }
 
     /// Waits until the update is over, with everything back.
     pub(crate) fn is_completed(&self) -> Result<HistoryEntry> {
-        let normal = within(PATIENCE, "the end of the update", || {
-            Ok(self.stage.status()?.phase == Phase::Normal)
-        });
-        normal.with_context(|| self.log())?;
-        let entry = self.stage.history()?.into_iter().next();
-        let entry = entry.context("the history is empty")?;
-        ensure!(entry.outcome == Outcome::Completed, "{entry:?}");
-        Ok(entry)
+        watch::is_completed(&self.stage, || self.log())
     }
 
     /// Jumps.
     pub(crate) fn jump(&self) -> Result<()> {
-        match self.stage.update() {
-            Ok(never) => match never {},
-            Err(why) => Err(why).with_context(|| self.log()),
-        }
+        watch::jump(&self.stage, || self.log())
     }
 }
 

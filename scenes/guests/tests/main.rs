@@ -3,6 +3,7 @@
 //!
 //! QEMU is `$LUO_QEMU`, or `qemu-system-x86_64`; it takes 8.2 or newer.
 
+use luo_scenes_guests::offload;
 use luo_scenes_guests::scene::Scene;
 use luo_sim::system::System;
 use luo_sim::{Program, Simulator};
@@ -19,7 +20,10 @@ fn play(scene: &str) {
 /// The same with words before the program's at each boot.
 #[track_caller]
 fn play_by(words: &[&str], scene: &str) {
-    let boots = Scene::find(scene).unwrap().boots;
+    let boots = match offload::scene::Scene::find(scene) {
+        Some(scene) => scene.boots,
+        None => Scene::find(scene).unwrap().boots,
+    };
     let qemu = std::env::var_os("LUO_QEMU").unwrap_or_else(|| "qemu-system-x86_64".into());
     // A short name: sockets lie in it.
     let folder = tempfile::Builder::new().prefix("luoq").tempdir().unwrap();
@@ -44,7 +48,7 @@ fn play_by(words: &[&str], scene: &str) {
         "{scene}: {:?}\n{}\n{}\n{}",
         outcome.ending,
         outcome.output(),
-        read("luo-qemu.log"),
+        read("luo-qemu.log") + &read("luo-ch.log"),
         read("luod.log"),
     );
     print!("{}", outcome.output());
@@ -108,6 +112,36 @@ fn each_end_of_a_guest_is_told() {
 #[ignore = "takes qemu-cpr"]
 fn a_damaged_state_is_refused_and_the_memory_stays() {
     play("damaged");
+}
+
+#[test]
+fn a_guest_of_cloud_hypervisor_goes_on_over_two_updates() {
+    play("ch-update");
+}
+
+#[test]
+fn a_guest_of_cloud_hypervisor_that_was_handed_over_goes_on_after_a_veto() {
+    play("ch-veto");
+}
+
+#[test]
+fn a_cloud_hypervisor_that_refuses_the_guest_costs_nothing() {
+    play("ch-refused");
+}
+
+#[test]
+fn a_cloud_hypervisor_that_does_not_hand_over_has_the_update_refused() {
+    play("ch-not-sent");
+}
+
+#[test]
+fn luo_ch_is_killed_at_each_step_before_the_jump() {
+    play("ch-kills-before");
+}
+
+#[test]
+fn luo_ch_is_killed_at_each_step_after_the_jump() {
+    play("ch-kills-after");
 }
 
 #[test]

@@ -12,32 +12,33 @@
 //! for the next kernel lives longer.
 
 use std::fs::File;
-use std::time::Duration;
 
-use luo_client::agent::{self, Claim, Refusal, Workload};
+use luo_client::agent::{Claim, Workload};
 use luo_client::memory::{Region, Regions};
 use luo_client::{Session, SessionName};
+use luo_monitor::carry;
+use luo_monitor::exit::Error as Failure;
+use luo_monitor::point::Point;
+pub use luo_monitor::serve::STATE;
+use luo_monitor::told::Told;
+use luo_monitor::workload::{finish, incoming, restored, session};
 
 use crate::boot::Program;
-use crate::carry;
 use crate::clocks::Choice;
 use crate::exit::Error;
 use crate::machine::{Machine, Out};
-use crate::point::Point;
-use crate::told::Told;
+use crate::state::KIND;
+use crate::state::guest::State;
 use crate::vcpu::host;
 
 /// The region that is the guest's RAM.
 pub const RAM: &str = "ram";
 
-/// The region for its state.
-pub const STATE: &str = "state";
+/// Bytes for a state, with its head. One has some 15 KB.
+pub const ROOM: u64 = 128 << 10;
 
 /// What says in the manifest whose regions these are.
 const METADATA: &[u8] = b"luo-vmm";
-
-/// How long an agent that was lost is waited for.
-const AGENT: Duration = Duration::from_secs(60);
 
 /// What the administrator wants.
 #[derive(Clone, Debug)]
@@ -80,7 +81,7 @@ pub fn begin(wanted: &Wanted, workload: &mut Workload, told: &Told<'_>) -> Resul
     let name = &wanted.name;
     // What can fail comes before the guest runs, for it ends with this program.
     let mut regions = Regions::new();
-    regions.create(STATE, carry::ROOM)?;
+    regions.create(STATE, ROOM)?;
     regions.set_metadata(METADATA)?;
     let (machine, ram, words) = match incoming(name, workload)? {
         Some(claim) => {
@@ -101,21 +102,6 @@ pub fn begin(wanted: &Wanted, workload: &mut Workload, told: &Told<'_>) -> Resul
         session,
         words,
     })
-}
-
-/// The session of the previous kernel, if there is one.
-fn incoming(name: &SessionName, workload: &mut Workload) -> Result<Option<Claim>, Error> {
-    if !workload.registered().claimable.contains(&name.to_string()) {
-        return Ok(None);
-    }
-    let claim = workload.surely(AGENT, |workload| workload.claim(name))?;
-    if claim.incoming {
-        return Ok(Some(claim));
-    }
-    // A session that has not jumped is one of a guest that has ended.
-    drop(claim);
-    workload.surely(AGENT, |workload| workload.drop_session(name))?;
-    Ok(None)
 }
 
 /// Makes RAM, and starts the guest.
@@ -153,8 +139,8 @@ fn after_jump(
         return Err(Error::Foreign("its manifest is another program's"));
     }
     let (ram, kept) = (region(&regions, RAM)?, region(&regions, STATE)?);
-    let Some(head) = carry::head(kept)? else {
-        return Err(Error::Unfrozen(wanted.name.to_string()));
+    let Some(head) = carry::head(KIND, kept)? else {
+        return Err(Failure::Unfrozen(wanted.name.to_string()).into());
     };
     if head.used {
         (told.say)("the guest went on after the update, and then luo-vmm ended: it starts afresh");
@@ -163,7 +149,8 @@ fn after_jump(
         restored(workload)?;
         return Ok(began);
     }
-    let (state, bytes) = carry::read(kept, &head)?;
+    let records = carry::read(kept, &head)?;
+    let (state, bytes) = (State::decode(&records)?, records.len());
     if state.ram != ram.size() {
         return Err(Error::Foreign(
             "its RAM has another size than its state says",
@@ -176,7 +163,8 @@ fn after_jump(
     let file = file.map_err(Error::system("the guest's RAM"))?;
     // Up to here nothing has run, and it can be tried again. The guest's own thread makes the mark
     // with nothing between it and the first step of the guest.
-    machine.start_after(carry::marker(kept, &head)?)?;
+    let mark = carry::marker(kept, &head)?;
+    machine.start_after(|| Ok(mark()?))?;
     (told.reach)(Point::Used);
     let now = host()?;
     let gap = state.clocks.since(state.told, now, machine.host_khz());
@@ -208,53 +196,4 @@ fn after_jump(
 fn region<'a>(regions: &'a Regions, name: &str) -> Result<&'a Region, Error> {
     let region = regions.get(name);
     region.ok_or(Error::Foreign("a memory region is missing"))
-}
-
-/// Tells the agent that the guest runs again.
-fn restored(workload: &mut Workload) -> Result<(), Error> {
-    match workload.surely(AGENT, Workload::restored) {
-        // It has been told, or the update is over.
-        Err(agent::Error::Refused(Refusal::NotExpected { .. })) => Ok(()),
-        told => Ok(told?),
-    }
-}
-
-/// Ends the session of the previous kernel. It is the last thing: until here all of it can be
-/// tried again.
-fn finish(name: &SessionName, workload: &mut Workload, told: &Told<'_>) -> Result<(), Error> {
-    match workload.surely(AGENT, |workload| workload.finish_session(name)) {
-        // An agent that was lost in the middle has done it.
-        Err(agent::Error::Refused(Refusal::NoSuchSession { .. })) => {}
-        finished => finished?,
-    }
-    (told.reach)(Point::Finished);
-    Ok(())
-}
-
-/// Makes the session for the next kernel, and has the agent look at what goes into it.
-fn session(
-    name: &SessionName,
-    workload: &mut Workload,
-    regions: &Regions,
-    told: &Told<'_>,
-) -> Result<Session, Error> {
-    let session = match workload.surely(AGENT, |workload| workload.create_session(name)) {
-        // The one of an agent that was lost in the middle of this.
-        Err(agent::Error::Refused(Refusal::Kernel { .. })) => {
-            workload.surely(AGENT, |workload| workload.drop_session(name))?;
-            workload.surely(AGENT, |workload| workload.create_session(name))?
-        }
-        session => session?,
-    };
-    for (_, region) in regions.iter() {
-        let declared = workload.surely(AGENT, |workload| {
-            workload.declare(name, region.token(), region.file())
-        })?;
-        for check in declared.checks {
-            if check.status != agent::CheckStatus::Ok {
-                (told.say)(&format!("check {}: {}", check.name, check.found));
-            }
-        }
-    }
-    Ok(session)
 }

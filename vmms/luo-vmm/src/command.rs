@@ -2,28 +2,24 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use luo_client::SessionName;
-use luo_client::agent::{self, Agent, Refusal, Workload};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use luo_monitor::exit::Ended;
+use luo_monitor::point::Point;
+use luo_monitor::serve::Service;
+use luo_monitor::told::Told;
+use luo_monitor::workload;
 
-use crate::begin::{self, Wanted};
+use crate::begin::{self, Begun, Wanted};
 use crate::boot::Program;
 use crate::clocks::Choice;
 use crate::exit::{self, Error};
-use crate::point::Point;
-use crate::run::{self, Ended};
-use crate::serve::Service;
+use crate::run;
 use crate::state::guest::MOST_RAM;
-use crate::told::Told;
-
-/// Between two attempts to reach the agent.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// RAM is given in pieces of this.
 const PIECE: u64 = 1 << 20;
@@ -123,12 +119,17 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, reach: impl Fn(Point)
 fn go(run: Run, told: &Told<'_>) -> Result<Ended, Error> {
     let (needs, wait) = (run.needs.clone(), Duration::from_secs(run.wait));
     let wanted = wanted(run)?;
-    let signals = signals().map_err(Error::system("signals"))?;
+    let signals = workload::signals()?;
     run::listen()?;
-    let mut workload = register(&wanted.name.to_string(), &needs, wait)?;
+    let mut workload = workload::register(&wanted.name.to_string(), &needs, wait)?;
     (told.reach)(Point::Registered);
-    let begun = begin::begin(&wanted, &mut workload, told)?;
-    Service::new(told, workload, begun).run(&signals)
+    let Begun {
+        machine,
+        regions,
+        session,
+        words,
+    } = begin::begin(&wanted, &mut workload, told)?;
+    Service::new(told, workload, machine, regions, session, words).run(&signals)
 }
 
 fn wanted(run: Run) -> Result<Wanted, Error> {
@@ -165,41 +166,6 @@ fn size(text: &str) -> Result<u64, String> {
         return Err(format!("a guest has from {least}M to {most}M"));
     }
     Ok(bytes)
-}
-
-/// A socket on which each signal to end is a byte.
-fn signals() -> std::io::Result<UnixStream> {
-    let (ours, theirs) = UnixStream::pair()?;
-    ours.set_nonblocking(true)?;
-    for signal in [SIGTERM, SIGINT, SIGHUP] {
-        signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
-    }
-    Ok(ours)
-}
-
-/// Becomes a workload, as soon as the agent is there and in no update. Without it nobody can say
-/// whether the guest is to be started or to go on.
-fn register(name: &str, needs: &[String], wait: Duration) -> Result<Workload, Error> {
-    let end = Instant::now() + wait;
-    let needs: Vec<_> = needs.iter().map(String::as_str).collect();
-    loop {
-        let why = match Agent::connect().and_then(|agent| agent.register(name, &needs)) {
-            Ok(workload) => return Ok(workload),
-            Err(why) => why,
-        };
-        let passes = matches!(
-            why,
-            agent::Error::NoAgent { .. }
-                | agent::Error::Refused(
-                    Refusal::UpdateUnderWay { .. } | Refusal::WorkloadTaken { .. }
-                )
-        );
-        if !(passes || why.is_lost_agent()) || Instant::now() >= end {
-            return Err(why.into());
-        }
-        // Nothing tells of an agent that comes into being.
-        std::thread::sleep(PAUSE);
-    }
 }
 
 #[cfg(test)]

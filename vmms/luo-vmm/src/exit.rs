@@ -4,27 +4,13 @@
 
 use std::io;
 
-use luo_client::agent;
-use luo_client::memory;
+use luo_client::{agent, memory};
 
 use crate::{boot, state};
 
-/// The guest was shut down, or this program was told to end.
-pub const DONE: u8 = 0;
-/// The command line makes no sense.
-pub const USAGE: u8 = 64;
-/// What came over the jump cannot be resumed. It is kept.
-pub const DAMAGED: u8 = 65;
-/// The guest's program cannot be read, or is none.
-pub const NO_GUEST: u8 = 66;
-/// The agent cannot be reached.
-pub const UNAVAILABLE: u8 = 69;
-/// The guest did what this monitor cannot do for it.
-pub const GUEST: u8 = 70;
-/// The operating system or KVM refused.
-pub const SYSTEM: u8 = 71;
-/// The agent does not allow it.
-pub const PERMISSION: u8 = 77;
+pub use luo_monitor::exit::{
+    DAMAGED, DONE, Ended, GUEST, NO_GUEST, PERMISSION, SYSTEM, UNAVAILABLE, USAGE,
+};
 
 /// Why this program ends before its guest does.
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +21,9 @@ pub enum Error {
     /// The guest cannot be loaded.
     #[error(transparent)]
     Boot(#[from] boot::Refusal),
-    /// The agent.
+    /// What any monitor meets.
     #[error(transparent)]
-    Agent(#[from] agent::Error),
-    /// Preserving or restoring memory.
-    #[error(transparent)]
-    Memory(#[from] memory::Error),
+    Monitor(#[from] luo_monitor::exit::Error),
     /// The state that came over the jump.
     #[error("the guest's state cannot be used: {0}; its memory is kept")]
     State(#[from] state::Refusal),
@@ -50,12 +33,6 @@ pub enum Error {
     /// KVM does not take the state.
     #[error("KVM does not take the guest's state: {0}; the guest's memory is kept")]
     NotResumed(String),
-    /// The jump came before the guest stood still.
-    #[error(
-        "the machine has jumped before the guest stood still: its memory is there, and not the \
-         state of its processor. `luoctl release {0}` gives it up; then it can be started afresh"
-    )]
-    Unfrozen(String),
     /// The guest stopped in a way that it should not.
     #[error("the guest: {0}")]
     Guest(String),
@@ -67,21 +44,13 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// A system call failed.
-    #[error("{what}: {source}")]
-    System {
-        /// What for.
-        what: String,
-        /// Why.
-        source: io::Error,
-    },
 }
 
 impl Error {
     /// A failed system call, and what it was for.
     pub fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let what = what.into();
-        move |source| Self::System { what, source }
+        let to = luo_monitor::exit::Error::system(what);
+        move |source| Self::Monitor(to(source))
     }
 
     /// A failed call of KVM.
@@ -107,13 +76,23 @@ impl Error {
         match self {
             Self::Usage(_) => USAGE,
             Self::Boot(_) => NO_GUEST,
-            Self::Agent(agent::Error::Refused(agent::Refusal::Denied { .. })) => PERMISSION,
-            Self::Agent(_) => UNAVAILABLE,
-            Self::State(_) | Self::Foreign(_) | Self::NotResumed(_) | Self::Unfrozen(_) => DAMAGED,
-            Self::Memory(memory::Error::Refused(_) | memory::Error::NoManifest) => DAMAGED,
-            Self::Memory(_) | Self::Kvm { .. } | Self::System { .. } => SYSTEM,
+            Self::Monitor(why) => why.code(),
+            Self::State(_) | Self::Foreign(_) | Self::NotResumed(_) => DAMAGED,
+            Self::Kvm { .. } => SYSTEM,
             Self::Guest(_) => GUEST,
         }
+    }
+}
+
+impl From<agent::Error> for Error {
+    fn from(why: agent::Error) -> Self {
+        Self::Monitor(why.into())
+    }
+}
+
+impl From<memory::Error> for Error {
+    fn from(why: memory::Error) -> Self {
+        Self::Monitor(why.into())
     }
 }
 

@@ -18,10 +18,11 @@
 //! | [`machine`] | all of that together: made, saved, restored |
 //! | [`clocks`] | what the guest's clocks say after it stood still |
 //! | [`state`] | a guest's state as bytes, and the rules by which that may change |
-//! | [`carry`] | those bytes in preserved memory |
 //! | [`begin`] | first start, and coming back after a jump |
-//! | [`point`] | the steps, for the log and for tests; [`told`]: who is told of them |
-//! | [`serve`] | the life of the workload between two updates |
+//! | [`service`] | how it is stopped and goes on as a workload |
+//!
+//! What each such monitor has is [`luo_monitor`]: the workload's life, and the state in preserved
+//! memory.
 //!
 //! ```text
 //!                         first start: RAM is made, the guest is loaded and runs
@@ -42,20 +43,17 @@
 
 pub mod begin;
 pub mod boot;
-pub mod carry;
 pub mod clocks;
 pub mod command;
 pub mod exit;
 pub mod machine;
 pub mod model;
-pub mod point;
 pub mod ram;
 pub mod run;
 pub mod said;
 pub mod serial;
-pub mod serve;
+pub mod service;
 pub mod state;
 pub mod system;
-pub mod told;
 pub mod vcpu;
 pub mod vm;

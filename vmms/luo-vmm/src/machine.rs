@@ -5,13 +5,14 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use luo_monitor::exit::Ended;
 use vm_superio::serial::SerialState;
 
 use crate::boot::{self, Program};
 use crate::clocks::{self, Choice, Stopped};
 use crate::exit::Error;
 use crate::ram;
-use crate::run::{Ended, Life, Running, Still};
+use crate::run::{Life, Running, Still};
 use crate::said::Said;
 use crate::serial::{self, Serial};
 use crate::state::guest::{Devices, State};

@@ -24,6 +24,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use kvm_ioctls::VcpuExit;
+use luo_monitor::exit::Ended;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::SIGUSR1;
 use vmm_sys_util::signal::Killable;
@@ -46,28 +47,17 @@ const RESET: u8 = 0xfe;
 const POWER: u16 = 0x604;
 const OFF: [u8; 2] = [0x00, 0x20];
 
-/// How a guest has ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// The exit code that says the same.
-    pub code: u8,
-    /// What it was, in words.
-    pub reason: String,
+fn well(reason: &str) -> Ended {
+    Ended {
+        code: exit::DONE,
+        reason: reason.to_owned(),
+    }
 }
 
-impl Ended {
-    fn well(reason: &str) -> Self {
-        Self {
-            code: exit::DONE,
-            reason: reason.to_owned(),
-        }
-    }
-
-    fn panicked() -> Self {
-        Self {
-            code: exit::SYSTEM,
-            reason: "its thread has panicked".to_owned(),
-        }
+fn panicked() -> Ended {
+    Ended {
+        code: exit::SYSTEM,
+        reason: "its thread has panicked".to_owned(),
     }
 }
 
@@ -135,7 +125,7 @@ impl<G: Runs> Life<G> {
         &mut self,
         before: impl FnOnce() -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
-        match std::mem::replace(self, Self::Over(Ended::panicked())) {
+        match std::mem::replace(self, Self::Over(panicked())) {
             Self::Still(guest) => {
                 let (life, done) = Running::begin(guest, before);
                 *self = life;
@@ -159,7 +149,7 @@ impl<G: Runs> Life<G> {
     /// # Errors
     /// [`Error::Guest`]: it does not stop in that time. It runs on.
     pub fn stop(&mut self, within: Duration) -> Result<(), Error> {
-        let running = match std::mem::replace(self, Self::Over(Ended::panicked())) {
+        let running = match std::mem::replace(self, Self::Over(panicked())) {
             Self::Runs(running) => running,
             other => {
                 *self = other;
@@ -177,7 +167,7 @@ impl<G: Runs> Life<G> {
                 code: why.code(),
                 reason: why.to_string(),
             }),
-            Stopped::Panicked => Self::Over(Ended::panicked()),
+            Stopped::Panicked => Self::Over(panicked()),
         };
         Ok(())
     }
@@ -214,11 +204,11 @@ fn serve(exit: VcpuExit<'_>, serial: &mut Serial) -> Result<Option<Ended>, Error
     match exit {
         VcpuExit::IoOut(port, data) if serial::PORTS.contains(&port) => serial.write(port, data)?,
         VcpuExit::IoIn(port, data) if serial::PORTS.contains(&port) => serial.read(port, data),
-        VcpuExit::IoOut(KEYBOARD, [RESET]) => return Ok(Some(Ended::well("the guest was reset"))),
+        VcpuExit::IoOut(KEYBOARD, [RESET]) => return Ok(Some(well("the guest was reset"))),
         // Ready for a command.
         VcpuExit::IoIn(KEYBOARD, data) => data.fill(0),
         VcpuExit::IoOut(POWER, data) if data == OFF => {
-            return Ok(Some(Ended::well("the guest was shut down")));
+            return Ok(Some(well("the guest was shut down")));
         }
         // There is nothing at other ports and addresses.
         VcpuExit::IoIn(_, data) | VcpuExit::MmioRead(_, data) => data.fill(0xff),
@@ -281,7 +271,7 @@ impl<G: Runs> Running<G> {
             Err(why) => return (Life::Still(guest), Err(Error::system("a thread")(why))),
         };
         if let Err(mpsc::SendError(guest)) = give.send(guest) {
-            let why = Error::Guest(Ended::panicked().reason);
+            let why = Error::Guest(panicked().reason);
             return (Life::Still(guest), Err(why));
         }
         if hear.recv().is_ok() {
@@ -295,7 +285,7 @@ impl<G: Runs> Running<G> {
         match thread.join() {
             Ok(Some((guest, Why::Failed(why)))) => (Life::Still(guest), Err(why)),
             _ => {
-                let ended = Ended::panicked();
+                let ended = panicked();
                 let why = Error::Guest(ended.reason.clone());
                 (Life::Over(ended), Err(why))
             }
@@ -401,7 +391,7 @@ mod tests {
     #[test]
     fn a_guest_that_has_ended_is_not_started_again() {
         let ends: [fn() -> Why; 2] = [
-            || Why::Ended(Ended::well("the guest was shut down")),
+            || Why::Ended(well("the guest was shut down")),
             || Why::Failed(Error::Guest("an exit".into())),
         ];
         for (end, code) in ends.into_iter().zip([exit::DONE, exit::GUEST]) {

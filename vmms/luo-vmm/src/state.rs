@@ -3,7 +3,7 @@
 //!
 //! | module | concern |
 //! |---|---|
-//! | [`head`] | whether there is a state, whether it is whole, and whether it was used |
+//! | [`luo_monitor::head`] | whether there is a state, whether it is whole, and whether it was used |
 //! | [`record`] | the state as records, each with its kind and its length |
 //! | [`guest`] | what the records mean |
 //!
@@ -29,42 +29,25 @@
 //! The files in `golden/` are states as released versions have written them; a test reads each.
 
 pub mod guest;
-pub mod head;
 pub mod record;
+
+use luo_monitor::head::Kind;
+
+/// Whose states they are.
+pub const KIND: Kind = Kind {
+    magic: *b"LUO-VMM\0",
+    version: 1,
+};
 
 /// Why a state cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The bytes are no state.
-    #[error("it does not begin as a state does")]
-    NotAState,
-    /// It is of a version that this program cannot read.
-    #[error(
-        "its version is {found}, and this luo-vmm reads version {} only",
-        head::VERSION
-    )]
-    Version {
-        /// Its version.
-        found: u32,
-    },
-    /// It has flags that this program does not know.
+    /// A record has flags that this program does not know.
     #[error("it has flags that this luo-vmm does not know ({found:#x})")]
     Flags {
         /// Its flags.
         found: u32,
     },
-    /// It is longer than its room.
-    #[error("it says that it has {length} bytes, for which there is no room")]
-    Length {
-        /// The bytes.
-        length: u64,
-    },
-    /// The digest does not fit.
-    #[error("its checksum is wrong: it was damaged")]
-    Checksum,
-    /// The mark of use is neither there nor not there.
-    #[error("the mark that says whether it was used is damaged")]
-    Mark,
     /// A record does not end before the state does, or what follows it is not zero.
     #[error("its record at byte {at} has no end")]
     Cut {

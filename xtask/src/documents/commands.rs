@@ -31,7 +31,9 @@ enum Place {
 }
 
 /// The programs whose lines are looked at.
-const PROGRAMS: [&str; 6] = ["cargo", "luoctl", "luod", "luo-qemu", "luo-sim", "luo-vmm"];
+const PROGRAMS: [&str; 7] = [
+    "cargo", "luo-ch", "luo-qemu", "luo-sim", "luo-vmm", "luoctl", "luod",
+];
 
 /// A text without the settings of the environment that it begins with.
 fn without_settings(text: &str) -> &str {
@@ -234,6 +236,7 @@ fn check(line: &str, place: Place) -> Result<(), String> {
             ("luoctl", _) => drop(parse(luoctl::cli::Cli::definition(), &words, place)?),
             ("luod", _) => drop(parse(luod::command::definition(), &words, place)?),
             ("luo-qemu", _) => drop(parse(luo_qemu::command::Cli::command(), &words, place)?),
+            ("luo-ch", _) => drop(parse(luo_ch::command::Cli::command(), &words, place)?),
             ("luo-vmm", _) => drop(parse(luo_vmm::command::Cli::command(), &words, place)?),
             _ => drop(parse(sim_cli::Cli::command(), &words, place)?),
         }

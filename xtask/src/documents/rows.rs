@@ -9,7 +9,7 @@ use toml::Table;
 use super::{files, read};
 
 /// The rows, from the bottom.
-const ROWS: [&[&str]; 11] = [
+const ROWS: [&[&str]; 12] = [
     // Data.
     &[
         "luo-abi",
@@ -25,10 +25,11 @@ const ROWS: [&[&str]; 11] = [
     &[
         "luo-client-c",
         "luo-conformance",
+        "luo-monitor",
         "luo-qemu",
-        "luo-vmm",
         "luod",
     ],
+    &["luo-ch", "luo-vmm"],
     &["luo-demo", "luo-fuzz", "luoctl"],
     &["luo-scenes"],
     &["luo-scenes-guests"],

@@ -7,17 +7,17 @@ use anyhow::Result;
 use luo_sys::Token;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-pub(super) const READ: Token = Token(1);
-pub(super) const WRITE: Token = Token(2);
+pub(in crate::topics) const READ: Token = Token(1);
+pub(in crate::topics) const WRITE: Token = Token(2);
 
 /// Both ends of one.
-pub(super) struct Ends {
-    pub(super) reads: File,
-    pub(super) writes: File,
+pub(in crate::topics) struct Ends {
+    pub(in crate::topics) reads: File,
+    pub(in crate::topics) writes: File,
 }
 
 /// A pipe whose ends do not wait.
-pub(super) fn pipe() -> Result<Ends> {
+pub(in crate::topics) fn pipe() -> Result<Ends> {
     let (reads, writes) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     let (reads, writes) = (reads.into(), writes.into());
     Ok(Ends { reads, writes })

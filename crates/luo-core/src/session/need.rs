@@ -5,7 +5,8 @@
 //! In the old kernel a handler that preserves a file names another one, which is preserved in
 //! the same session, and gets its token ([`need_object`]). From then on the engine treats that as
 //! a dependency like any other: the other file is frozen later and restored first, and an
-//! update without it fails. In the next kernel the handler asks for the file with that token
+//! update without it fails. Who has the other file and not its number says the same by
+//! [`need_file`]. In the next kernel the handler asks for the file with that token
 //! ([`needed_file`]), which is restored by then.
 
 use core::task::{ready, Poll};
@@ -13,12 +14,13 @@ use core::task::{ready, Poll};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::block::Room;
-use crate::host::{Host, Subject};
+use crate::host::{FileCallbacks, Host, Subject};
 use crate::id::FileId;
 use crate::lock::Lock;
 use crate::quota::Quota;
 use crate::session::dependency::MAX_DEPENDENCIES_PER_SESSION;
 use crate::session::pages::with_pages;
+use crate::session::preserve::find_handler;
 use crate::session::{Direction, File, Progress};
 use crate::within::Within;
 
@@ -43,6 +45,17 @@ pub fn need_object<H: Lock>(host: &H, of: &Subject, object: u64) -> Result<u64, 
         let room = engine.try_declare(Engine::declare_new, of.file, on, spares)?;
         Poll::Ready(Ok(matches!(room, Room::Ready).then_some(token)))
     })
+}
+
+/// Says the same of a file that the caller has: what its handler knows it by is found out.
+///
+/// # Errors
+/// [`Error::NoHandler`] if no handler takes it; otherwise those of [`need_object`].
+pub fn need_file<H: Lock>(host: &H, of: &Subject, file: &H::File) -> Result<u64, Error> {
+    let (_, handler, pin) = find_handler(host, of.file, file)?;
+    let object = handler.object_id(host, file);
+    drop(pin);
+    need_object(host, of, object)
 }
 
 /// Gives within `retrieve` a file of the same session that the file which is being restored

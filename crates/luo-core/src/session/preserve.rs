@@ -171,7 +171,7 @@ pub(crate) fn put_back_source<H: Lock>(host: &H, id: FileId, source: Source<H>) 
 
 /// The first handler that knows the file, with its owner pinned: of those that `of`, or a file
 /// beside it, may have.
-fn find_handler<H: Lock>(
+pub(crate) fn find_handler<H: Lock>(
     host: &H,
     of: FileId,
     file: &H::File,

@@ -76,6 +76,12 @@ impl FileCallbacks<TestHost> for TestHandler {
             let token = ops::need_object(host, of, needed).map_err(|why| why.errno())?;
             host.script().log.push(format!("needs token {token}"));
         }
+        let needed = host.script().needs_files.get(&file.object).copied();
+        if let Some((kind, object)) = needed {
+            let needed = host.new_file(kind, object);
+            let token = ops::need_file(host, of, &needed).map_err(|why| why.errno())?;
+            host.script().log.push(format!("needs token {token}"));
+        }
         host.called(Call::Preserve, file.object, "preserve")?;
         host.wait_for(of, file.object)?;
         let data = match self.is_of_pipes() {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use luo_preflight::running;
+use luo_preflight::running::holders;
 use luo_preflight::system::System;
 use luo_sys::{Direction, SessionEntry, SessionState};
 use luo_varlink::{Check, CheckStatus, TimelineKind};
@@ -149,7 +149,7 @@ impl Agent {
         let mut checks = Vec::new();
         for (name, workload) in &unowned.elsewhere {
             let holders = self.holders_elsewhere(name).await;
-            checks.push(running::session_elsewhere(name, workload, &holders));
+            checks.push(holders::session_elsewhere(name, workload, &holders));
         }
         checks
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use luo_preflight::running;
+use luo_preflight::running::holders;
 use luo_sys::{Direction, SessionState, State as KernelState};
 use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, WorkloadState};
 
@@ -222,7 +222,7 @@ impl Agent {
             .extend(told.map(|(names, words)| format!("{}: {}", words(names), unowned::REMEDY)));
         let elsewhere = unowned.elsewhere.iter();
         warnings.extend(elsewhere.map(|(name, workload)| {
-            let check = running::session_elsewhere(name, workload, &[]);
+            let check = holders::session_elsewhere(name, workload, &[]);
             format!("{}: {}", check.found, check.remedy.unwrap_or_default())
         }));
         warnings

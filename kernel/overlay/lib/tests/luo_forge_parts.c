@@ -9,6 +9,7 @@
 #include <linux/anon_inodes.h>
 #include <linux/cleanup.h>
 #include <linux/err.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/liveupdate.h>
 #include <linux/liveupdate_subsystem.h>
@@ -22,6 +23,11 @@
 #define FORGE_COOKIE	0x666f726700000000ULL
 #define FORGE_ID	0x00000000ffffffffULL
 
+/* One that needs another file leaves this, the other's token, and its ID. */
+#define FORGE_NEEDS	0x666f726e00000000ULL
+#define FORGE_TOKEN	0x00000000ffff0000ULL
+#define FORGE_SHORT_ID	0x000000000000ffffULL
+
 /*
  * Positive error numbers; 0 lets the callback succeed. fault_file is the ID of the
  * only file that they strike, 0 for all.
@@ -34,6 +40,10 @@ static int freeze_errno;
 module_param(freeze_errno, int, 0644);
 static int retrieve_errno;
 module_param(retrieve_errno, int, 0644);
+
+/* A descriptor of whoever preserves: fault_file, or each file, needs it; 0 for none. */
+static int needs_fd;
+module_param(needs_fd, int, 0644);
 
 /* The same for the subsystem forge-b. */
 static int subsystem_prepare_errno;
@@ -70,20 +80,67 @@ static bool forge_strikes(u32 id)
 /* The ID in what a file left, which another than us may have written. */
 static u32 forge_data_id(u64 data)
 {
+	if ((data & ~FORGE_ID) == FORGE_NEEDS)
+		return data & FORGE_SHORT_ID;
 	return data & FORGE_ID;
+}
+
+/* What the file @id leaves if it needs another. */
+static int forge_need(struct liveupdate_file_op_args *args, u32 id, u64 *data)
+{
+	struct file *file;
+	u64 token;
+	int err;
+
+	file = fget(needs_fd);
+	if (!file)
+		return -EBADF;
+	err = liveupdate_get_token_outgoing(args->session, file, &token);
+	fput(file);
+	if (err)
+		return err;
+	if (id > FORGE_SHORT_ID || token > FORGE_TOKEN >> 16)
+		return -ERANGE;
+	*data = FORGE_NEEDS | token << 16 | id;
+	return 0;
+}
+
+/* Takes what a file needs, which is restored already, and lets it go again. */
+static int forge_take_needed(struct liveupdate_file_op_args *args)
+{
+	u64 token = (args->serialized_data & FORGE_TOKEN) >> 16;
+	struct file *file;
+	int err;
+
+	err = liveupdate_get_file_incoming(args->session, token, &file);
+	if (err)
+		return err;
+	if (file->f_op == &forge_fops)
+		forge_enter("with:%u", forge_id(file));
+	else
+		forge_enter("with:another");
+	fput(file);
+	return 0;
 }
 
 static int forge_preserve(struct liveupdate_file_op_args *args)
 {
 	u32 id = forge_id(args->file);
+	u64 data = FORGE_COOKIE | id;
 
 	forge_enter("preserve:%u", id);
+	if (needs_fd && forge_strikes(id)) {
+		int err = forge_need(args, id, &data);
+
+		if (err)
+			return err;
+	}
 	guard(mutex)(&forge_lock);
 
 	if (preserve_errno && forge_strikes(id))
 		return -preserve_errno;
 
-	args->serialized_data = FORGE_COOKIE | id;
+	args->serialized_data = data;
 	preserved++;
 	return 0;
 }
@@ -94,7 +151,7 @@ static void forge_unpreserve(struct liveupdate_file_op_args *args)
 
 	forge_enter("unpreserve:%u", id);
 	guard(mutex)(&forge_lock);
-	WARN_ON(args->serialized_data != (FORGE_COOKIE | id));
+	WARN_ON(forge_data_id(args->serialized_data) != id);
 	preserved--;
 }
 
@@ -125,14 +182,21 @@ static void forge_unfreeze(struct liveupdate_file_op_args *args)
 static int forge_retrieve(struct liveupdate_file_op_args *args)
 {
 	u32 id = forge_data_id(args->serialized_data);
+	u64 cookie = args->serialized_data & ~FORGE_ID;
 	struct file *file;
 
 	forge_enter("retrieve:%u", id);
+	if (cookie == FORGE_NEEDS) {
+		int err = forge_take_needed(args);
+
+		if (err)
+			return err;
+	}
 	guard(mutex)(&forge_lock);
 
 	if (retrieve_errno && forge_strikes(id))
 		return -retrieve_errno;
-	if ((args->serialized_data & ~FORGE_ID) != FORGE_COOKIE)
+	if (cookie != FORGE_COOKIE && cookie != FORGE_NEEDS)
 		return -EILSEQ;
 
 	file = anon_inode_getfile("[luo_forge]", &forge_fops,

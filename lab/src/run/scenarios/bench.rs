@@ -6,11 +6,15 @@ use std::time::Duration;
 use super::scenario;
 use crate::build::variant::{Setup, Variant};
 use crate::run::load::{Load, OF_THE_GATE};
-use crate::run::scenario::{Clock, Expect, Scenario, When};
+use crate::run::scenario::{Clock, Expect, Processors, Scenario, When};
 
 /// A measurement of a kernel under a load: of instructions, or of time.
 #[must_use]
 pub fn bench(variant: &'static str, load: &'static Load, clock: Clock) -> Scenario {
+    let processors = match clock {
+        Clock::Instructions => Processors::COUNTED,
+        Clock::Host => Processors::TWO,
+    };
     let (kind, when, mut args) = match clock {
         // The gate has kernels of tests only.
         Clock::Instructions if is_of_the_gate(variant, load) => ("count", When::Always, vec![]),
@@ -26,7 +30,7 @@ pub fn bench(variant: &'static str, load: &'static Load, clock: Clock) -> Scenar
         cmdline: vec!["loglevel=4", "norandmaps", "nolapic_timer"],
         memory: 2048,
         timeout: Duration::from_secs(600),
-        clock,
+        processors,
         load: Some(load),
         expect: Expect {
             cases: 0,
@@ -69,7 +73,7 @@ mod tests {
             ("count-bench-c-100x1", When::Asked)
         );
         let of_the_gate = find("count-rust-100x1", KEXECS).unwrap();
-        assert_eq!(of_the_gate.clock, Clock::Instructions);
+        assert_eq!(of_the_gate.processors.clock, Clock::Instructions);
         assert_eq!(of_the_gate.when, When::Always);
         assert!(
             of_the_gate

@@ -342,7 +342,7 @@ impl Agent {
         // programs that have more privileges than it. luoctl may, and adds who it is.
         let looking = on_a_thread_of(&self.lookers, move || Ok(System::at(&root).holders()));
         let holders = looking.await.unwrap_or_default();
-        Some(luo_preflight::running::device(
+        Some(luo_preflight::running::holders::device(
             &why.errno().to_string(),
             &holders,
         ))

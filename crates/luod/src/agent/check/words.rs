@@ -60,7 +60,7 @@ pub(super) fn does_not_open(checks: &mut Vec<Check>, why: &Failed, root: &Path) 
         check.found = format!("{what}: /dev/liveupdate could not be asked");
     }
     match why.errno() {
-        Errno::EBUSY => checks.push(luo_preflight::running::device(
+        Errno::EBUSY => checks.push(luo_preflight::running::holders::device(
             &why.errno().to_string(),
             &System::at(root).holders(),
         )),

@@ -96,7 +96,7 @@ impl FileCallbacks<Linux> for Handler {
         // What an event preserves, or a cancel preserves again, is not its caller's.
         account::of_machine_if(!of.is_in_call(), || match self {
             Self::Table(table) => {
-                let (data, private) = table.preserve(file)?;
+                let (data, private) = table.preserve(of, file)?;
                 let private = Private::Table(private);
                 Ok(Preserved { data, private })
             }
@@ -155,7 +155,7 @@ impl FileCallbacks<Linux> for Handler {
 
     fn retrieve(&self, linux: &Linux, of: &Subject, data: u64) -> Result<Lent, Unrestored> {
         match self {
-            Self::Table(table) => Ok(table.retrieve(data)?.into()),
+            Self::Table(table) => Ok(table.retrieve(of, data)?.into()),
             Self::Kind(kind, _) => kind.retrieve(linux, of, data),
         }
     }

@@ -4,12 +4,15 @@
  * initcalls, the attributes in sysfs, the in-kernel test's hook, which is an
  * inline function when the test is not built, a look at the image that is
  * loaded, which is a bit field behind a lock of kexec's own, the control group
- * that memory is charged to, and a limit on lines of the log.
+ * that memory is charged to, a limit on lines of the log, and the exports to
+ * modules of what is in Rust.
  */
+#include <linux/export.h>
 #include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/kstrtox.h>
 #include <linux/liveupdate.h>
+#include <linux/liveupdate_subsystem.h>
 #include <linux/memcontrol.h>
 #include <linux/ratelimit.h>
 #include <linux/sched/mm.h>
@@ -18,6 +21,22 @@
 #include "../../kexec_internal.h"
 #include "../luo_internal.h"
 #include "luo_shim.h"
+
+/* What a driver calls, which may be a module: the functions are in sys/exports.rs. */
+EXPORT_SYMBOL_GPL(liveupdate_enabled);
+EXPORT_SYMBOL_GPL(liveupdate_register_file_handler);
+EXPORT_SYMBOL_GPL(liveupdate_unregister_file_handler);
+EXPORT_SYMBOL_GPL(liveupdate_get_token_outgoing);
+EXPORT_SYMBOL_GPL(liveupdate_get_file_incoming);
+EXPORT_SYMBOL_GPL(liveupdate_register_flb);
+EXPORT_SYMBOL_GPL(liveupdate_unregister_flb);
+EXPORT_SYMBOL_GPL(liveupdate_flb_get_incoming);
+EXPORT_SYMBOL_GPL(liveupdate_flb_put_incoming);
+EXPORT_SYMBOL_GPL(liveupdate_flb_get_outgoing);
+EXPORT_SYMBOL_GPL(liveupdate_flb_put_outgoing);
+EXPORT_SYMBOL_GPL(liveupdate_register_subsystem);
+EXPORT_SYMBOL_GPL(liveupdate_unregister_subsystem);
+EXPORT_SYMBOL_GPL(liveupdate_get_subsystem_data);
 
 static int __init luo_shim_parameter(char *value)
 {

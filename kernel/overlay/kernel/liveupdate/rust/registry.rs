@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! File handlers, FLBs and subsystems of others, under the names they gave.
+//! File handlers, FLBs and subsystems of others, under the names they gave; and what those
+//! handlers ask for while they are called.
 
+use kernel::fs::File;
 use kernel::prelude::*;
+use kernel::sync::aref::ARef;
 use luo_abi::handover::COMPAT_LENGTH;
-use luo_core::{ops, Compat, Lock};
+use luo_core::{ops, Compat, Lock, Subject};
 
 use crate::errno;
 use crate::handler::Handler;
@@ -13,6 +16,7 @@ use crate::say::Say;
 use crate::sys::exports;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::handler_table::HandlerTable;
+use crate::sys::lent::Lent;
 use crate::sys::module::Owner;
 use crate::sys::subsystem::SubsystemTable;
 
@@ -63,6 +67,19 @@ pub(crate) fn unregister_handler(handler: &HandlerTable) {
             pr_warn!("unregistering a handler: {}\n", Say(why));
         }
     }
+}
+
+/// See `liveupdate_get_token_outgoing()`.
+pub(crate) fn need_file(of: &Subject, file: ARef<File>) -> Result<u64> {
+    let linux = linux().ok_or(EOPNOTSUPP)?;
+    ops::need_file(linux, of, &Lent::from(file)).map_err(errno::of_operation)
+}
+
+/// See `liveupdate_get_file_incoming()`.
+pub(crate) fn needed_file(of: &Subject, token: u64) -> Result<ARef<File>> {
+    let linux = linux().ok_or(EOPNOTSUPP)?;
+    let needed = ops::needed_file(linux, of, token).map_err(errno::of_operation)?;
+    Ok(needed.into_file())
 }
 
 /// See `liveupdate_register_flb()`.

@@ -6,10 +6,11 @@
 use std::os::unix::process::ExitStatusExt;
 
 use anyhow::{Result, ensure};
-use luo_vmm::point::Point;
+use luo_monitor::point::Point;
 
 use crate::monitor::Monitor;
 use crate::patience::GUEST;
+use crate::watch::update_up_to;
 
 pub(super) fn run(monitor: &mut Monitor, boot: usize) -> Result<()> {
     monitor.begin()?;
@@ -63,32 +64,10 @@ fn before(monitor: &Monitor) -> Result<()> {
     for point in points.filter(|point| (Point::Prepare..=Point::Cancel).contains(point)) {
         monitor.start_as(GUEST, Some(point))?;
         monitor.runs()?;
-        strike(monitor, point)?;
+        update_up_to(&monitor.stage, point)?;
         is_killed(monitor, point)?;
         monitor.is_forgotten()?;
     }
     monitor.forget_said()?;
     monitor.start()
-}
-
-/// An update up to the step, and no further.
-fn strike(monitor: &Monitor, point: Point) -> Result<()> {
-    let mut admin = monitor.stage.admin()?;
-    let prepared = admin.prepare(monitor.stage.target());
-    if point <= Point::Preserved {
-        ensure!(prepared.is_err(), "prepared without the guest");
-        return Ok(());
-    }
-    if point > Point::Ready {
-        prepared?;
-        let frozen = admin.freeze();
-        if point <= Point::Saved {
-            ensure!(frozen.is_err(), "frozen without the guest");
-        }
-        if point == Point::Cancel {
-            frozen?;
-            admin.cancel(Some("the window has closed"))?;
-        }
-    }
-    Ok(())
 }

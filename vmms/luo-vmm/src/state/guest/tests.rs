@@ -230,7 +230,7 @@ fn a_state_has_room_with_the_longest_lists() {
     state.vcpu.msrs = vec![kvm_msr_entry::default(); MOST_MSRS];
     let bytes = state.encode().len() as u64;
     assert!(
-        bytes + crate::state::head::HEAD <= crate::carry::ROOM,
+        bytes + luo_monitor::head::HEAD <= crate::begin::ROOM,
         "{bytes}"
     );
 }

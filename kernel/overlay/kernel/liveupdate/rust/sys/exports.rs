@@ -7,8 +7,10 @@
 
 use kernel::bindings;
 use kernel::ffi::{c_char, c_int, c_uint, c_void};
+use kernel::fs::File;
 use kernel::prelude::*;
-use luo_core::Whom;
+use kernel::sync::aref::ARef;
+use luo_core::{Subject, Whom};
 
 use super::flb::FlbTable;
 use super::handler_table::HandlerTable;
@@ -145,6 +147,55 @@ unsafe extern "C" fn liveupdate_unregister_file_handler(
     if let Some(table) = unsafe { HandlerTable::from_raw(handler) } {
         registry::unregister_handler(&table);
     }
+}
+
+/// # Safety
+///
+/// `session` is null, or what a callback of a handler that runs has got; `file` is null or an
+/// open file, `token` valid for a write.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_get_token_outgoing(
+    session: *mut bindings::liveupdate_session,
+    file: *mut bindings::file,
+    token: *mut u64,
+) -> c_int {
+    // SAFETY: That is the subject of the callback's call, which lasts still.
+    let of = unsafe { session.cast::<Subject>().as_ref() };
+    let needed = match (of, file.is_null()) {
+        (Some(of), false) => {
+            // SAFETY: By the caller's promise, who has a reference of their own; the task that
+            // a handler runs in is in no read or write of a file.
+            let file = unsafe { File::from_raw_file(file) };
+            registry::need_file(of, ARef::from(file))
+        }
+        _ => Err(EINVAL),
+    };
+    ret(needed.map(|needed| {
+        // SAFETY: By the caller's promise.
+        unsafe { token.write(needed) }
+    }))
+}
+
+/// # Safety
+///
+/// `session` is null, or what a callback of a handler that runs has got; `file` is valid for
+/// a write.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_get_file_incoming(
+    session: *mut bindings::liveupdate_session,
+    token: u64,
+    file: *mut *mut bindings::file,
+) -> c_int {
+    // SAFETY: That is the subject of the callback's call, which lasts still.
+    let of = unsafe { session.cast::<Subject>().as_ref() };
+    let needed = of.ok_or(EINVAL);
+    ret(needed
+        .and_then(|of| registry::needed_file(of, token))
+        .map(|needed| {
+            let needed = ARef::into_raw(needed).as_ptr();
+            // SAFETY: By the caller's promise, who gets the reference.
+            unsafe { file.write(needed.cast()) }
+        }))
 }
 
 /// # Safety

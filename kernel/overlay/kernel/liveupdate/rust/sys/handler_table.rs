@@ -9,7 +9,7 @@ use kernel::fs::File;
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_abi::handover::COMPAT_LENGTH;
-use luo_core::Retrieval;
+use luo_core::{Retrieval, Subject};
 
 use super::module::Owner;
 
@@ -83,6 +83,14 @@ impl HandlerTable {
         }
     }
 
+    /// With whose file it is, for who asks by it what the file needs ([`super::exports`]).
+    fn args_for(&self, of: &Subject) -> Args {
+        Args {
+            session: core::ptr::from_ref(of).cast_mut().cast(),
+            ..self.args()
+        }
+    }
+
     fn args_of(&self, file: &ARef<File>, data: u64, private: &PrivateData) -> Args {
         Args {
             file: file.as_ptr(),
@@ -124,10 +132,14 @@ impl HandlerTable {
     }
 
     /// Saves a file's state.
-    pub(crate) fn preserve(&self, file: &ARef<File>) -> Result<(u64, PrivateData), Errno> {
+    pub(crate) fn preserve(
+        &self,
+        of: &Subject,
+        file: &ARef<File>,
+    ) -> Result<(u64, PrivateData), Errno> {
         let mut args = Args {
             file: file.as_ptr(),
-            ..self.args()
+            ..self.args_for(of)
         };
         let preserve = self.ops().preserve.ok_or(Errno::EINVAL)?;
         // SAFETY: The arguments are valid for the call.
@@ -170,10 +182,10 @@ impl HandlerTable {
     }
 
     /// Restores a file.
-    pub(crate) fn retrieve(&self, data: u64) -> Result<ARef<File>, Errno> {
+    pub(crate) fn retrieve(&self, of: &Subject, data: u64) -> Result<ARef<File>, Errno> {
         let mut args = Args {
             serialized_data: data,
-            ..self.args()
+            ..self.args_for(of)
         };
         let retrieve = self.ops().retrieve.ok_or(Errno::EINVAL)?;
         // SAFETY: The arguments are valid for the call.

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The life of the workload between two updates.
+//! The life of a workload between two updates.
 
+use std::fmt;
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use luo_client::Session;
 use luo_client::agent::{self, Event, EventKind, Refusal, Workload};
-use luo_client::memory::Regions;
+use luo_client::memory::{Region, Regions};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::begin::{self, Begun};
-use crate::carry;
-use crate::exit::{self, Error};
-use crate::machine::Machine;
+use crate::exit::{self, Ended, Error};
 use crate::point::Point;
-use crate::run::Ended;
 use crate::told::Told;
+
+/// The region for a guest's state.
+pub const STATE: &str = "state";
 
 /// Between two attempts to reach an agent that was lost.
 const PAUSE: Timespec = Timespec {
@@ -26,22 +27,67 @@ const PAUSE: Timespec = Timespec {
 /// How long one attempt may take.
 const ATTEMPT: Duration = Duration::from_millis(500);
 
-/// How long the end of a guest may take to be seen.
+/// How long the end of an update that was refused may take to be told.
 const END: Duration = Duration::from_secs(5);
 
-/// How long its last words are waited for.
-const WORDS: Duration = Duration::from_secs(1);
+/// A guest that runs.
+pub trait Guest {
+    /// What can go wrong with it. It ends the monitor, if it is not the answer to an update.
+    type Error: From<Error> + fmt::Display;
+
+    /// How the guest has ended, if it has. `stands` is whether it stands still for an update.
+    ///
+    /// # Errors
+    /// Its own.
+    fn look(&mut self, stands: bool) -> Result<Option<Ended>, Self::Error>;
+
+    /// Whether there is something to say at once.
+    fn has_news(&self) -> bool {
+        false
+    }
+
+    /// Says what there is to say, and waits for nothing.
+    fn say_news(&mut self, _told: &Told<'_>) {}
+
+    /// The guest has ended, or is about to: says what is left to say.
+    fn say_last(&mut self, _told: &Told<'_>) {}
+
+    /// Adds to the regions what is to be preserved and is not among them yet. The guest runs.
+    ///
+    /// # Errors
+    /// Why the update is to be refused, in words.
+    fn gather(&mut self, _regions: &mut Regions) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Has the guest stand still, and writes its state into `room`; gives the state's bytes.
+    ///
+    /// # Errors
+    /// Its own: the update is refused for that reason, and [`Guest::go_on`] is called.
+    fn stop(&mut self, room: &Region, late: Instant, told: &Told<'_>)
+    -> Result<usize, Self::Error>;
+
+    /// Lets a guest go on that was stopped for an update, or that did not stop. What `room` has
+    /// is no longer its state.
+    ///
+    /// # Errors
+    /// Its own.
+    fn go_on(&mut self, room: &Region) -> Result<(), Self::Error>;
+
+    /// What can be read from when there is something to look at.
+    fn watched(&self) -> Vec<BorrowedFd<'_>>;
+}
 
 /// A guest as a workload.
-pub struct Service<'a> {
+pub struct Service<'a, G> {
     told: &'a Told<'a>,
     workload: Workload,
-    machine: Machine,
+    guest: G,
     regions: Regions,
     session: Session,
     /// What the workload says of itself.
     words: String,
-    /// RAM and room for the state are in the session.
+    /// Memory and room for the state are in the session.
     is_preserved: bool,
     /// The guest stands still for an update.
     stands: bool,
@@ -49,17 +95,25 @@ pub struct Service<'a> {
     has_agent: bool,
 }
 
-impl<'a> Service<'a> {
-    /// A guest that runs.
+impl<'a, G: Guest> Service<'a, G> {
+    /// A guest that runs; its memory and the room for its state ([`STATE`]); the session for the
+    /// next kernel; and what the workload says of itself.
     #[must_use]
-    pub fn new(told: &'a Told<'a>, workload: Workload, begun: Begun) -> Self {
+    pub fn new(
+        told: &'a Told<'a>,
+        workload: Workload,
+        guest: G,
+        regions: Regions,
+        session: Session,
+        words: String,
+    ) -> Self {
         Self {
             told,
             workload,
-            machine: begun.machine,
-            regions: begun.regions,
-            session: begun.session,
-            words: begun.words,
+            guest,
+            regions,
+            session,
+            words,
             is_preserved: false,
             stands: false,
             has_agent: true,
@@ -69,25 +123,23 @@ impl<'a> Service<'a> {
     /// Takes part in updates until the guest has ended; gives how.
     ///
     /// # Errors
-    /// [`Error`].
-    pub fn run(mut self, signals: &UnixStream) -> Result<Ended, Error> {
+    /// The guest's, and [`Error`].
+    pub fn run(mut self, signals: &UnixStream) -> Result<Ended, G::Error> {
         loop {
-            if let Some(ended) = self.look_at_guest()? {
-                self.machine.said().settle(WORDS);
-                self.tell_lost();
+            if let Some(ended) = self.guest.look(self.stands)? {
+                self.guest.say_last(self.told);
                 self.leave(&ended.reason);
                 return Ok(ended);
             }
-            if self.machine.said().has_news() {
-                self.tell_lost();
+            if self.guest.has_news() {
+                self.guest.say_news(self.told);
             }
             if self.look_at_agent()? {
                 continue;
             }
             if self.wait(signals)? {
                 let reason = "ended by a signal".to_owned();
-                self.machine.said().settle(WORDS);
-                self.tell_lost();
+                self.guest.say_last(self.told);
                 if !self.stands {
                     self.leave(&reason);
                 }
@@ -97,29 +149,8 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// How the guest has ended, if it has: by itself, or when it was told to stand still.
-    fn look_at_guest(&mut self) -> Result<Option<Ended>, Error> {
-        let running = self.machine.running();
-        if running.is_some_and(|guest| guest.has_ended()) {
-            self.machine.stop(Instant::now() + END)?;
-            if self.machine.ended().is_none() && !self.stands {
-                // It did stand still, but later than anybody waited for it.
-                self.machine.start()?;
-            }
-        }
-        Ok(self.machine.ended().cloned())
-    }
-
-    /// Says what of the guest's words is lost: at once when it is the first, and then with each
-    /// thing that happens.
-    fn tell_lost(&self) {
-        if let Some(words) = self.machine.said().lost() {
-            (self.told.say)(&words);
-        }
-    }
-
     /// Does what the agent asks for; says whether there was something.
-    fn look_at_agent(&mut self) -> Result<bool, Error> {
+    fn look_at_agent(&mut self) -> Result<bool, G::Error> {
         if !self.has_agent {
             match self.workload.reconnect(ATTEMPT) {
                 Ok(_) => {
@@ -143,14 +174,14 @@ impl<'a> Service<'a> {
     }
 
     /// The agent is gone, and with it the update.
-    fn lost(&mut self, why: &agent::Error) -> Result<(), Error> {
+    fn lost(&mut self, why: &agent::Error) -> Result<(), G::Error> {
         self.has_agent = false;
         (self.told.say)(&format!("the agent is lost: {why}"));
         self.go_on()
     }
 
-    fn take(&mut self, event: &Event) -> Result<(), Error> {
-        self.tell_lost();
+    fn take(&mut self, event: &Event) -> Result<(), G::Error> {
+        self.guest.say_news(self.told);
         let late = Instant::now() + Duration::from_millis(event.deadline_ms).mul_f32(0.8);
         let done = match event.kind {
             EventKind::Prepare => {
@@ -191,10 +222,11 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Preserves RAM and room for the state, while the guest runs.
+    /// Preserves memory and room for the state, while the guest runs.
     fn prepare(&mut self) -> Result<(), String> {
         // What an update that was called off has preserved is so still.
         if !self.is_preserved {
+            self.guest.gather(&mut self.regions)?;
             let preserved = self.regions.preserve_into(&self.session);
             preserved.map_err(|why| format!("the guest's memory cannot be preserved: {why}"))?;
             self.is_preserved = true;
@@ -205,7 +237,7 @@ impl<'a> Service<'a> {
 
     /// Stops the guest, and writes its state. If that does not work the guest goes on, and the
     /// update is refused with a reason.
-    fn freeze(&mut self, late: Instant) -> Result<Result<(), String>, Error> {
+    fn freeze(&mut self, late: Instant) -> Result<Result<(), String>, G::Error> {
         let frozen = self.stop(late);
         if frozen.is_err() {
             self.go_on()?;
@@ -213,18 +245,10 @@ impl<'a> Service<'a> {
         Ok(frozen.map_err(|why| why.to_string()))
     }
 
-    fn stop(&mut self, late: Instant) -> Result<(), Error> {
+    fn stop(&mut self, late: Instant) -> Result<(), G::Error> {
         let began = Instant::now();
         self.stands = true;
-        self.machine.stop(late)?;
-        if let Some(ended) = self.machine.ended() {
-            return Err(Error::Guest(ended.reason.clone()));
-        }
-        (self.told.reach)(Point::Stopped);
-        let state = self.machine.save()?;
-        let none = || Error::Guest("there is no room for its state".into());
-        let room = self.regions.get(begin::STATE).ok_or_else(none)?;
-        let bytes = carry::write(room, &state)?;
+        let bytes = self.guest.stop(room(&self.regions)?, late, self.told)?;
         (self.told.reach)(Point::Saved);
         (self.told.say)(&format!(
             "the guest's state is written: {bytes} bytes, {} ms",
@@ -233,39 +257,26 @@ impl<'a> Service<'a> {
         Ok(())
     }
 
-    /// Lets the guest go on, if it was stopped for an update and has not ended. Its clocks have
-    /// gone on.
-    fn go_on(&mut self) -> Result<(), Error> {
+    /// Lets the guest go on, if it was stopped for an update.
+    fn go_on(&mut self) -> Result<(), G::Error> {
         if !std::mem::take(&mut self.stands) {
             return Ok(());
         }
-        // From here on the state is not the guest's any more.
-        if let Some(room) = self.regions.get(begin::STATE) {
-            carry::forget(room)?;
-        }
-        match self.machine.ended() {
-            // That is seen next.
-            Some(_) => Ok(()),
-            None => self.machine.start(),
-        }
+        self.guest.go_on(room(&self.regions)?)
     }
 
     /// Waits until something happens; says whether it is a signal.
-    fn wait(&self, signals: &UnixStream) -> Result<bool, Error> {
+    fn wait(&self, signals: &UnixStream) -> Result<bool, G::Error> {
         let mut fds = vec![PollFd::new(signals, PollFlags::IN)];
         if self.has_agent {
             fds.push(PollFd::new(&self.workload, PollFlags::IN));
         }
-        let news = self.machine.said().news();
-        fds.push(PollFd::new(&news, PollFlags::IN));
-        let end = self.machine.running().map(|guest| guest.end());
-        if let Some(end) = &end {
-            fds.push(PollFd::new(end, PollFlags::IN));
-        }
+        let watched = self.guest.watched();
+        fds.extend(watched.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
         let time = (!self.has_agent).then_some(&PAUSE);
         match poll(&mut fds, time) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(why) => return Err(Error::system("poll")(why.into())),
+            Err(why) => return Err(Error::system("poll")(why.into()).into()),
         }
         let signal = fds.first();
         Ok(signal.is_some_and(|fd| !fd.revents().is_empty()))
@@ -289,4 +300,11 @@ impl<'a> Service<'a> {
             Err(why) => (self.told.say)(&format!("the agent: {why}")),
         }
     }
+}
+
+/// The room for the state.
+fn room(regions: &Regions) -> Result<&Region, Error> {
+    let none =
+        || Error::system("the room for the guest's state")(std::io::ErrorKind::NotFound.into());
+    regions.get(STATE).ok_or_else(none)
 }

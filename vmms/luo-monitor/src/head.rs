@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The head of a state, version 1. Numbers are little-endian.
+//! The head of a state in preserved memory. Numbers are little-endian.
 //!
 //! ```text
 //! offset  bytes
-//!      0      8  "LUO-VMM\0"; all zero before the freeze
-//!      8      4  version: 1
+//!      0      8  whose state it is; all zero before the freeze
+//!      8      4  version
 //!     12      4  flags: zero
 //!     16      8  bytes of the records
 //!     24     32  SHA-256 of bytes 0 to 23, and of the records
@@ -19,8 +19,6 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Refusal;
-
 /// Bytes before the records.
 pub const HEAD: u64 = 4096;
 
@@ -33,10 +31,48 @@ pub const MARK: u64 = 96;
 /// Its bytes.
 pub const MARKED: usize = 32;
 
-/// The version that is written, and the only one that is read.
-pub const VERSION: u32 = 1;
+/// Whose states they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kind {
+    /// What a state begins with. No eight zeros.
+    pub magic: [u8; 8],
+    /// The version that is written, and the only one that is read.
+    pub version: u32,
+}
 
-const MAGIC: [u8; 8] = *b"LUO-VMM\0";
+/// Why a state cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The bytes are no state of that kind.
+    #[error("it does not begin as a state does")]
+    NotAState,
+    /// It is of a version that this program cannot read.
+    #[error("its version is {found}, and version {read} only can be read")]
+    Version {
+        /// Its version.
+        found: u32,
+        /// The version that can be read.
+        read: u32,
+    },
+    /// It has flags that this program does not know.
+    #[error("it has flags that are not known ({found:#x})")]
+    Flags {
+        /// Its flags.
+        found: u32,
+    },
+    /// It is longer than its room.
+    #[error("it says that it has {length} bytes, for which there is no room")]
+    Length {
+        /// The bytes.
+        length: u64,
+    },
+    /// The digest does not fit.
+    #[error("its checksum is wrong: it was damaged")]
+    Checksum,
+    /// The mark of use is neither there nor not there.
+    #[error("the mark that says whether it was used is damaged")]
+    Mark,
+}
 
 /// What the head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +81,18 @@ pub struct Head {
     pub used: bool,
     /// Bytes of the records.
     pub length: u64,
+    kind: Kind,
     digest: [u8; 32],
 }
 
 impl Head {
     /// The head of records.
     #[must_use]
-    pub fn of(records: &[u8]) -> Self {
+    pub fn of(kind: Kind, records: &[u8]) -> Self {
         let mut head = Self {
             used: false,
             length: records.len() as u64,
+            kind,
             digest: [0; 32],
         };
         head.digest = head.digest_with(records);
@@ -88,6 +126,7 @@ impl Head {
     /// # Errors
     /// [`Refusal`] says what was found.
     pub fn parse(
+        kind: Kind,
         bytes: &[u8; LENGTH],
         mark: &[u8; MARKED],
         room: u64,
@@ -95,12 +134,15 @@ impl Head {
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(None);
         }
-        if array(bytes, 0) != MAGIC {
+        if array(bytes, 0) != kind.magic {
             return Err(Refusal::NotAState);
         }
         let version = u32::from_le_bytes(array(bytes, 8));
-        if version != VERSION {
-            return Err(Refusal::Version { found: version });
+        if version != kind.version {
+            return Err(Refusal::Version {
+                found: version,
+                read: kind.version,
+            });
         }
         let flags = u32::from_le_bytes(array(bytes, 12));
         if flags != 0 {
@@ -113,6 +155,7 @@ impl Head {
         let mut head = Self {
             used: false,
             length,
+            kind,
             digest: array(bytes, 24),
         };
         if *mark != [0; MARKED] {
@@ -137,8 +180,8 @@ impl Head {
 
     fn covered(&self) -> [u8; 24] {
         let mut bytes = [0; 24];
-        let parts = MAGIC.into_iter();
-        let parts = parts.chain(VERSION.to_le_bytes());
+        let parts = self.kind.magic.into_iter();
+        let parts = parts.chain(self.kind.version.to_le_bytes());
         let parts = parts.chain([0; 4]);
         let parts = parts.chain(self.length.to_le_bytes());
         for (byte, part) in bytes.iter_mut().zip(parts) {
@@ -171,32 +214,36 @@ mod tests {
     use proptest::prelude::*;
 
     const ROOM: u64 = 1 << 20;
+    const KIND: Kind = Kind {
+        magic: *b"LUO-TEST",
+        version: 1,
+    };
     const UNUSED: [u8; MARKED] = [0; MARKED];
 
     #[test]
     fn what_is_empty_is_no_state_and_no_error() {
-        assert_eq!(Head::parse(&[0; LENGTH], &UNUSED, ROOM), Ok(None));
+        assert_eq!(Head::parse(KIND, &[0; LENGTH], &UNUSED, ROOM), Ok(None));
     }
 
     #[test]
     fn a_state_that_was_used_is_known_and_still_whole() {
-        let head = Head::of(b"records");
-        let back = Head::parse(&head.encode(), &head.mark(), ROOM);
+        let head = Head::of(KIND, b"records");
+        let back = Head::parse(KIND, &head.encode(), &head.mark(), ROOM);
         let back = back.unwrap().unwrap();
         assert!(back.used);
         assert_eq!(back.check(b"records"), Ok(()));
         // The mark is this state's alone.
-        let other = Head::of(b"recordt");
-        let refused = Head::parse(&other.encode(), &head.mark(), ROOM);
+        let other = Head::of(KIND, b"recordt");
+        let refused = Head::parse(KIND, &other.encode(), &head.mark(), ROOM);
         assert_eq!(refused, Err(Refusal::Mark));
     }
 
     #[test]
     fn each_changed_bit_and_each_cut_is_found() {
         let records = b"the state of a guest";
-        let good = Head::of(records).encode();
+        let good = Head::of(KIND, records).encode();
         let whole = |head: &[u8; LENGTH], records: &[u8]| {
-            let head = Head::parse(head, &UNUSED, ROOM).ok().flatten();
+            let head = Head::parse(KIND, head, &UNUSED, ROOM).ok().flatten();
             head.is_some_and(|head| {
                 // What is used is given away, and this one was not used.
                 assert!(!head.used, "damage was taken for use");
@@ -221,13 +268,13 @@ mod tests {
 
     #[test]
     fn each_changed_bit_of_the_mark_of_use_is_found_before_and_after() {
-        let head = Head::of(b"the state of a guest");
+        let head = Head::of(KIND, b"the state of a guest");
         let (bytes, used) = (head.encode(), head.mark());
         for mark in [UNUSED, used] {
             for bit in 0..MARKED * 8 {
                 let mut bad = mark;
                 bad[bit / 8] ^= 1 << (bit % 8);
-                let refused = Head::parse(&bytes, &bad, ROOM);
+                let refused = Head::parse(KIND, &bytes, &bad, ROOM);
                 assert_eq!(refused, Err(Refusal::Mark), "bit {bit}");
             }
         }
@@ -235,18 +282,29 @@ mod tests {
         for bit in 0..LENGTH * 8 {
             let mut bad = bytes;
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(Head::parse(&bad, &used, ROOM).is_err(), "bit {bit}");
+            assert!(Head::parse(KIND, &bad, &used, ROOM).is_err(), "bit {bit}");
         }
     }
 
     #[test]
+    fn the_state_of_another_monitor_is_none() {
+        let other = Kind {
+            magic: *b"LUO-ELSE",
+            ..KIND
+        };
+        let bytes = Head::of(other, b"records").encode();
+        let refused = Head::parse(KIND, &bytes, &UNUSED, ROOM);
+        assert_eq!(refused, Err(Refusal::NotAState));
+    }
+
+    #[test]
     fn another_version_and_too_many_bytes_are_refused_as_such() {
-        let mut bytes = Head::of(b"records").encode();
+        let mut bytes = Head::of(KIND, b"records").encode();
         bytes[8] = 2;
-        let refused = Head::parse(&bytes, &UNUSED, ROOM);
-        assert_eq!(refused, Err(Refusal::Version { found: 2 }));
-        let bytes = Head::of(b"records").encode();
-        let refused = Head::parse(&bytes, &UNUSED, 6);
+        let refused = Head::parse(KIND, &bytes, &UNUSED, ROOM);
+        assert_eq!(refused, Err(Refusal::Version { found: 2, read: 1 }));
+        let bytes = Head::of(KIND, b"records").encode();
+        let refused = Head::parse(KIND, &bytes, &UNUSED, 6);
         assert_eq!(refused, Err(Refusal::Length { length: 7 }));
     }
 
@@ -256,7 +314,7 @@ mod tests {
             let mut all = [0; LENGTH];
             all[..28].copy_from_slice(&bytes);
             all[28..].copy_from_slice(&rest);
-            let _ = Head::parse(&all, &mark, room);
+            let _ = Head::parse(KIND, &all, &mark, room);
         }
     }
 }

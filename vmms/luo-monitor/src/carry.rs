@@ -7,25 +7,20 @@ use std::os::unix::fs::FileExt;
 use luo_client::memory::Region;
 
 use crate::exit::Error;
-use crate::state::guest::State;
-use crate::state::head::{HEAD, Head, LENGTH, MARK, MARKED};
-
-/// Bytes for a state, with its head. One has some 15 KB.
-pub const ROOM: u64 = 128 << 10;
+use crate::head::{HEAD, Head, Kind, LENGTH, MARK, MARKED};
 
 /// Writes a state; gives its bytes. The head goes last.
 ///
 /// # Errors
-/// [`Error::System`].
-pub fn write(to: &Region, state: &State) -> Result<usize, Error> {
-    let records = state.encode();
+/// [`Error::System`]: there is no room for it, among others.
+pub fn write(kind: Kind, to: &Region, records: &[u8]) -> Result<usize, Error> {
     if records.len() as u64 > to.size().saturating_sub(HEAD) {
         let source = std::io::ErrorKind::FileTooLarge.into();
-        let what = "the guest's state".into();
+        let what = format!("the guest's state of {} bytes", records.len());
         return Err(Error::System { what, source });
     }
-    let head = Head::of(&records);
-    put(to, &records, HEAD)?;
+    let head = Head::of(kind, records);
+    put(to, records, HEAD)?;
     put(to, &[0; MARKED], MARK)?;
     put(to, &head.encode(), 0)?;
     Ok(records.len())
@@ -61,11 +56,19 @@ pub fn marker(
     })
 }
 
+/// Takes the mark back: it is known that the guest has not gone on from this state.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn unmark(region: &Region) -> Result<(), Error> {
+    put(region, &[0; MARKED], MARK)
+}
+
 /// The head of the state in a region; `None` if there is no state.
 ///
 /// # Errors
 /// [`Error::State`], [`Error::System`].
-pub fn head(region: &Region) -> Result<Option<Head>, Error> {
+pub fn head(kind: Kind, region: &Region) -> Result<Option<Head>, Error> {
     let (mut bytes, mut mark) = ([0; LENGTH], [0; MARKED]);
     let file = region.file();
     let read = file
@@ -73,20 +76,20 @@ pub fn head(region: &Region) -> Result<Option<Head>, Error> {
         .and_then(|()| file.read_exact_at(&mut mark, MARK));
     read.map_err(Error::system("the guest's state"))?;
     let room = region.size().saturating_sub(HEAD);
-    Ok(Head::parse(&bytes, &mark, room)?)
+    Ok(Head::parse(kind, &bytes, &mark, room)?)
 }
 
-/// The state in a region, if it is the one that was written; and its bytes.
+/// The records of the state in a region, if they are those that were written.
 ///
 /// # Errors
 /// [`Error::State`], [`Error::System`].
-pub fn read(region: &Region, head: &Head) -> Result<(State, usize), Error> {
+pub fn read(region: &Region, head: &Head) -> Result<Vec<u8>, Error> {
     // The head was bounded by the region's size.
     let mut records = vec![0; usize::try_from(head.length).unwrap_or_default()];
     let read = region.file().read_exact_at(&mut records, HEAD);
     read.map_err(Error::system("the guest's state"))?;
     head.check(&records)?;
-    Ok((State::decode(&records)?, records.len()))
+    Ok(records)
 }
 
 fn put(to: &Region, bytes: &[u8], at: u64) -> Result<(), Error> {
@@ -100,25 +103,42 @@ mod tests {
 
     use super::*;
 
+    const KIND: Kind = Kind {
+        magic: *b"LUO-TEST",
+        version: 1,
+    };
+
     #[test]
     fn a_state_is_used_once_it_is_marked_and_gone_once_it_is_forgotten() {
         let mut regions = Regions::new();
-        let region = regions.create("state", ROOM).unwrap();
-        assert_eq!(head(region).unwrap(), None);
-        let bytes = b"records";
-        put(region, bytes, HEAD).unwrap();
-        put(region, &Head::of(bytes).encode(), 0).unwrap();
-        let unused = head(region).unwrap().unwrap();
+        let region = regions.create("state", 64 << 10).unwrap();
+        assert_eq!(head(KIND, region).unwrap(), None);
+        assert_eq!(write(KIND, region, b"records").unwrap(), 7);
+        let unused = head(KIND, region).unwrap().unwrap();
         assert!(!unused.used);
+        assert_eq!(read(region, &unused).unwrap(), b"records");
         let mark = marker(region, &unused).unwrap();
-        assert!(!head(region).unwrap().unwrap().used, "too early");
+        assert!(!head(KIND, region).unwrap().unwrap().used, "too early");
         mark().unwrap();
-        assert!(head(region).unwrap().unwrap().used);
+        assert!(head(KIND, region).unwrap().unwrap().used);
+        unmark(region).unwrap();
+        assert!(!head(KIND, region).unwrap().unwrap().used);
+        marker(region, &unused).unwrap()().unwrap();
         // Damage is neither.
         put(region, &[1], MARK).unwrap();
         put(region, &[1], MARK + 1).unwrap();
-        assert!(matches!(head(region), Err(Error::State(_))));
+        assert!(matches!(head(KIND, region), Err(Error::State(_))));
         forget(region).unwrap();
-        assert_eq!(head(region).unwrap(), None);
+        assert_eq!(head(KIND, region).unwrap(), None);
+    }
+
+    #[test]
+    fn a_state_for_which_there_is_no_room_is_not_written() {
+        let mut regions = Regions::new();
+        let region = regions.create("state", 8 << 10).unwrap();
+        let refused = write(KIND, region, &[1; 4097]).unwrap_err();
+        assert!(refused.to_string().contains("4097 bytes"), "{refused}");
+        assert_eq!(head(KIND, region).unwrap(), None);
+        assert!(write(KIND, region, &[1; 4096]).is_ok());
     }
 }
