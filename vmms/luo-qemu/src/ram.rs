@@ -8,6 +8,8 @@ use std::path::Path;
 
 use luo_client::kernel::memfd::{self, Seals};
 
+use rustix::fs::{FallocateFlags, fallocate};
+
 use crate::exit::Error;
 
 /// Where the pools of huge pages are.
@@ -27,6 +29,10 @@ pub fn make(name: &str, nodes: &[u64], huge: Option<u64>) -> Result<File, Error>
     };
     look(Path::new(POOLS), nodes, page)?;
     let ram = memfd::create_huge(name, size, page).map_err(failed)?;
+    // A hole would come over the jump as one, and who maps it takes a page of the next kernel's, which may have
+    // none to spare.
+    let filled = fallocate(&ram, FallocateFlags::empty(), 0, size);
+    filled.map_err(|why| Error::system("huge pages for the guest's RAM")(why.into()))?;
     memfd::add_seals(&ram, Seals::SHRINK | Seals::GROW).map_err(failed)?;
     Ok(ram)
 }
