@@ -199,7 +199,7 @@ impl Machine {
     /// it fails, nothing has run.
     ///
     /// # Errors
-    /// Those of `before`; [`Error::System`], and the guest stands still as before; [`Error::Guest`]:
+    /// Those of `before`; [`Error::Monitor`], and the guest stands still as before; [`Error::Guest`]:
     /// it has ended.
     pub fn start_after(
         &mut self,

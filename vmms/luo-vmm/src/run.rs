@@ -108,7 +108,7 @@ pub struct Running<G> {
 /// Has the signal interrupt a call, and do nothing else. Once for a process.
 ///
 /// # Errors
-/// [`Error::System`].
+/// [`Error::Monitor`].
 pub fn listen() -> Result<(), Error> {
     let registered = signal_hook::flag::register(SIGUSR1, Arc::default());
     registered.map(drop).map_err(Error::system("signals"))
@@ -119,7 +119,7 @@ impl<G: Runs> Life<G> {
     /// returns it was: if it fails, nothing has run.
     ///
     /// # Errors
-    /// Of `before`, or [`Error::System`]: there is no thread to be had. The guest stands still as
+    /// Of `before`, or [`Error::Monitor`]: there is no thread to be had. The guest stands still as
     /// before. [`Error::Guest`]: it has ended.
     pub fn start(
         &mut self,

@@ -77,7 +77,7 @@ fn register(port: u16) -> Option<u8> {
 /// Opens where the port goes to. A file is appended to: the guest goes on in it.
 ///
 /// # Errors
-/// [`Error::System`].
+/// [`Error::Monitor`].
 pub fn out(path: Option<&Path>) -> Result<Arc<Said>, Error> {
     let (file, name) = match path {
         Some(path) => (
