@@ -33,13 +33,17 @@ pub use rustix::fs::SealFlags as Seals;
 /// (`RLIMIT_FSIZE`, of which the kernel would tell by a signal that ends the
 /// process). ENOMEM, EMFILE, ENFILE.
 pub fn create(name: &str, length: u64) -> Result<File> {
+    create_with(name, length, MemfdFlags::empty())
+}
+
+fn create_with(name: &str, length: u64, more: MemfdFlags) -> Result<File> {
     if getrlimit(Resource::Fsize)
         .current
         .is_some_and(|most| length > most)
     {
         return Err(Error::of("ftruncate")(rustix::io::Errno::FBIG));
     }
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | more;
     // Kernels before 6.3 do not know the word (EINVAL), and some machines forbid it
     // (EACCES).
     let fd = rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC)
@@ -58,22 +62,11 @@ pub fn create(name: &str, length: u64) -> Result<File> {
 pub fn create_huge(name: &str, length: u64, page: u64) -> Result<File> {
     /// Where the size of a page stands in the flags, as its power of two.
     const SHIFT: u32 = 26;
-    if getrlimit(Resource::Fsize)
-        .current
-        .is_some_and(|most| length > most)
-    {
-        return Err(Error::of("ftruncate")(rustix::io::Errno::FBIG));
-    }
     if !page.is_power_of_two() || page.trailing_zeros() > 63 {
         return Err(Error::of("memfd_create")(rustix::io::Errno::INVAL));
     }
     let size = MemfdFlags::from_bits_retain(page.trailing_zeros() << SHIFT);
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB | size;
-    let fd = rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC)
-        .or_else(|_| rustix::fs::memfd_create(name, flags))
-        .map_err(Error::of("memfd_create"))?;
-    rustix::fs::ftruncate(&fd, length).map_err(Error::of("ftruncate"))?;
-    Ok(File::from(fd))
+    create_with(name, length, MemfdFlags::HUGETLB | size)
 }
 
 /// Adds seals.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use luo_qemu::point::Point;
+use luo_monitor::point::Point;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use crate::offload::{self, peer};

@@ -8,9 +8,9 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail, ensure};
-use luo_qemu::point::Point;
+use luo_monitor::point::Point;
 use luo_scenes::stage::{Stage, within};
-use luo_varlink::{HistoryEntry, Outcome, Phase, paths};
+use luo_varlink::{HistoryEntry, paths};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::{KILLED_AT, QEMU_KILLED_AT};
@@ -18,6 +18,7 @@ use crate::image::{self, STEP};
 use crate::keeper::{self, Keeper};
 pub use crate::patience::GUEST;
 use crate::patience::{DEADLINES, PATIENCE};
+use crate::watch;
 
 /// What becomes of the files of a scene at a jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -255,17 +256,7 @@ impl Machine {
 
     /// How the luo-qemu has ended. It has to.
     pub(crate) fn ended(&self) -> Result<ExitStatus> {
-        let mut child = self
-            .running
-            .borrow_mut()
-            .take()
-            .context("none was started")?;
-        let mut status = None;
-        within(PATIENCE, "the end of luo-qemu", || {
-            status = child.try_wait()?;
-            Ok(status.is_some())
-        })?;
-        status.context("no status")
+        watch::ended(&self.running)
     }
 
     /// The luo-qemu has not ended, unless that was waited for.
@@ -365,13 +356,7 @@ impl Machine {
 
     /// Waits until the agent has forgotten the guest, and no update is under way.
     pub(crate) fn is_forgotten(&self) -> Result<()> {
-        within(PATIENCE, "that the guest is forgotten", || {
-            let status = self.stage.status()?;
-            let mut workloads = status.workloads.iter();
-            let is_there =
-                workloads.any(|workload| workload.name == self.name && workload.connected);
-            Ok(!is_there && status.phase == Phase::Normal)
-        })
+        watch::is_forgotten(&self.stage, self.name)
     }
 
     /// Waits until the update is over, with everything back.
@@ -379,21 +364,11 @@ impl Machine {
     /// # Errors
     /// It is not.
     pub fn is_completed(&self) -> Result<HistoryEntry> {
-        let normal = within(PATIENCE, "the end of the update", || {
-            Ok(self.stage.status()?.phase == Phase::Normal)
-        });
-        normal.with_context(|| self.log())?;
-        let entry = self.stage.history()?.into_iter().next();
-        let entry = entry.context("the history is empty")?;
-        ensure!(entry.outcome == Outcome::Completed, "{entry:?}");
-        Ok(entry)
+        watch::is_completed(&self.stage, || self.log())
     }
 
     /// Jumps.
     pub(crate) fn jump(&self) -> Result<()> {
-        match self.stage.update() {
-            Ok(never) => match never {},
-            Err(why) => Err(why).with_context(|| self.log()),
-        }
+        watch::jump(&self.stage, || self.log())
     }
 }

@@ -164,7 +164,7 @@ impl Offload {
 
     /// Waits until the agent has forgotten the guest, and no update is under way.
     pub(crate) fn is_forgotten(&self) -> Result<()> {
-        watch::is_forgotten(&self.stage)
+        watch::is_forgotten(&self.stage, GUEST)
     }
 
     /// Waits until the update is over, with everything back.

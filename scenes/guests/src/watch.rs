@@ -21,11 +21,11 @@ pub(crate) fn runs(stage: &Stage, log: impl Fn() -> String) -> Result<()> {
 }
 
 /// Waits until the agent has forgotten the guest, and no update is under way.
-pub(crate) fn is_forgotten(stage: &Stage) -> Result<()> {
+pub(crate) fn is_forgotten(stage: &Stage, guest: &str) -> Result<()> {
     within(PATIENCE, "that the guest is forgotten", || {
         let status = stage.status()?;
         let mut workloads = status.workloads.iter();
-        let is_there = workloads.any(|workload| workload.name == GUEST && workload.connected);
+        let is_there = workloads.any(|workload| workload.name == guest && workload.connected);
         Ok(!is_there && status.phase == Phase::Normal)
     })
 }

@@ -10,11 +10,12 @@ use luo_monitor::exit::Ended;
 use luo_monitor::point::Point;
 use luo_monitor::serve;
 use luo_monitor::told::Told;
+use serde_json::Value;
 
 use crate::api::Api;
 use crate::exit::Error;
 use crate::memory::{self, Known};
-use crate::offload::{self, Held, NOTHING};
+use crate::offload::{self, Held};
 use crate::process::{Process, Room};
 use crate::state::KIND;
 
@@ -74,18 +75,14 @@ impl Guest {
 /// [`Error::Guest`]: it does not.
 pub fn runs(api: &Api, late: Instant) -> Result<(), Error> {
     loop {
-        let state = api.state(late);
-        let why = match state.as_deref() {
-            Ok("Running") => return Ok(()),
-            Ok("Paused") => match api.ask("vm.resume", &NOTHING, late) {
+        let why = match api.state(late) {
+            Ok(state) if state == "Running" => return Ok(()),
+            Ok(state) if state == "Paused" => match api.ask("vm.resume", &Value::Null, late) {
                 Ok(_) => continue,
                 Err(why) => why,
             },
             Ok(other) => Error::Guest(format!("its guest does not run: it is {other}")),
-            Err(_) => match state {
-                Err(why) => why,
-                Ok(_) => continue,
-            },
+            Err(why) => why,
         };
         if Instant::now() >= late {
             return Err(why);
@@ -117,7 +114,7 @@ impl serve::Guest for Guest {
     fn stop(&mut self, room: &Region, late: Instant, told: &Told<'_>) -> Result<usize, Error> {
         let api = self.room.api();
         if api.state(late)? == "Running" {
-            api.ask("vm.pause", &NOTHING, late)?;
+            api.ask("vm.pause", &Value::Null, late)?;
         }
         (told.reach)(Point::Stopped);
         let path = self.room.fresh("out")?;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::api::{Api, Pending, until};
 use crate::exit::Error;
@@ -76,18 +76,14 @@ fn accept(
 ) -> Result<UnixStream, Error> {
     let failed = |why: io::Error| Error::Guest(format!("handing the guest over: {}", plain(&why)));
     loop {
-        let left = until(late);
-        let time = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
+        let time = Timespec::try_from(until(late)).ok();
         let mut fds = vec![PollFd::new(listener, PollFlags::IN)];
         fds.extend(
             request
                 .as_ref()
                 .map(|it| PollFd::new(it.stream(), PollFlags::IN)),
         );
-        let ready = match poll(&mut fds, Some(&time)) {
+        let ready = match poll(&mut fds, time.as_ref()) {
             Ok(ready) => ready,
             Err(rustix::io::Errno::INTR) => continue,
             Err(why) => return Err(failed(why.into())),
@@ -272,6 +268,3 @@ fn plain(why: &io::Error) -> String {
         _ => why.to_string(),
     }
 }
-
-/// What a request without a body has.
-pub const NOTHING: Value = Value::Null;

@@ -178,12 +178,10 @@ impl Process {
 
     /// Whether it has ended, or does within a time.
     fn is_over(&self, within: Duration) -> bool {
-        let time = Timespec {
-            tv_sec: i64::try_from(within.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: within.subsec_nanos().into(),
-        };
+        // It is seconds.
+        let time = Timespec::try_from(within).ok();
         let mut fds = [PollFd::new(&self.handle, PollFlags::IN)];
-        poll(&mut fds, Some(&time)).is_ok_and(|ready| ready > 0)
+        poll(&mut fds, time.as_ref()).is_ok_and(|ready| ready > 0)
     }
 }
 

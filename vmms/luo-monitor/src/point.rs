@@ -26,7 +26,9 @@ pub enum Point {
     Cancel,
     /// After the jump: the session is here.
     Claimed,
-    /// KVM has the state, and the guest stands still.
+    /// The next process waits for the state, where it takes one by a migration.
+    Waiting,
+    /// The monitor has the state, and the guest stands still.
     Loaded,
     /// The state is marked as used, and the guest runs, or is about to.
     Used,
@@ -40,7 +42,7 @@ pub enum Point {
 
 impl Point {
     /// All of them, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Registered,
         Self::Started,
         Self::Prepare,
@@ -52,6 +54,7 @@ impl Point {
         Self::Frozen,
         Self::Cancel,
         Self::Claimed,
+        Self::Waiting,
         Self::Loaded,
         Self::Used,
         Self::Resumed,
@@ -74,6 +77,7 @@ impl Point {
             Self::Frozen => "frozen",
             Self::Cancel => "cancel",
             Self::Claimed => "claimed",
+            Self::Waiting => "waiting",
             Self::Loaded => "loaded",
             Self::Used => "used",
             Self::Resumed => "resumed",

@@ -21,6 +21,7 @@ use luo_client::agent::{self, Claim, Refusal, Workload};
 use luo_client::kernel::memfd::{self, Seals};
 use luo_client::memory::{Region, Regions};
 use luo_client::{Session, SessionName};
+use luo_monitor::point::Point;
 
 use crate::about::{self, About};
 use crate::carry;
@@ -28,7 +29,6 @@ use crate::exit::Error;
 use crate::guest::{Guest, within};
 use crate::keep::{self, Kept};
 use crate::launch;
-use crate::point::Point;
 use crate::probe;
 use crate::ram;
 use crate::resume::resume;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::{Parser, Subcommand};
 use luo_client::SessionName;
 use luo_client::agent::{self, Agent, Refusal, Workload};
+use luo_monitor::point::Point;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::begin::{self, Wanted};
@@ -19,7 +20,6 @@ use crate::gap::Clock;
 use crate::given;
 use crate::guest::Ended;
 use crate::options::Run;
-use crate::point::Point;
 use crate::room::Room;
 use crate::serve::Service;
 use crate::told::Told;

@@ -20,7 +20,6 @@
 //! | [`disks`] | whether the next boot has the guest's disks |
 //! | [`taps`] | whether the guest's network is there again |
 //! | [`carry`] | its devices' state, out and in |
-//! | [`point`] | the steps, for the log and for tests |
 //! | [`state`] | that state as bytes in preserved memory |
 //! | [`gap`] | how long a guest stood still |
 //! | [`keep`] | the QEMU that runs, for the case that an upgraded one refuses the state |
@@ -29,7 +28,7 @@
 //! | [`room`] | the guest's folder in this boot: locks, the control socket, a record |
 //! | [`begin`] | first start, coming back after a jump, and taking over a QEMU that runs |
 //! | [`resume`] | going on from a state |
-//! | [`told`] | who is told what happens |
+//! | [`told`] | who is told what happens, and at which step ([`luo_monitor::point`]) |
 //! | [`serve`] | the life of the workload between two updates |
 //!
 //! ```text
@@ -65,7 +64,6 @@ pub mod guest_agent;
 pub mod keep;
 pub mod launch;
 pub mod options;
-pub mod point;
 pub mod probe;
 pub mod qmp;
 pub mod ram;

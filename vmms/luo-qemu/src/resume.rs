@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use luo_client::memory::Region;
+use luo_monitor::point::Point;
 
 use crate::about::About;
 use crate::carry;
 use crate::exit::Error;
 use crate::gap;
 use crate::guest::{Guest, within};
-use crate::point::Point;
 use crate::room::Room;
 use crate::told::Told;
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use luo_client::Session;
 use luo_client::agent::{self, Event, EventKind, Refusal, Workload};
 use luo_client::memory::Regions;
+use luo_monitor::point::Point;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::about::About;
@@ -17,7 +18,6 @@ use crate::exit::{self, Error};
 use crate::gap;
 use crate::guest::{ANSWER, Ended, Guest};
 use crate::guest_agent;
-use crate::point::Point;
 use crate::resume::resume;
 use crate::room::Room;
 use crate::told::Told;

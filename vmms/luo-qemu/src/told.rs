@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who is told what happens to a guest.
+use luo_monitor::point::Point;
 
 use crate::gap::Clock;
-use crate::point::Point;
 
 /// Whom what happens is told.
 pub struct Told<'a> {

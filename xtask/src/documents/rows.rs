@@ -22,14 +22,8 @@ const ROWS: [&[&str]; 12] = [
     // Hosts that run in user space.
     &["luo-sim", "luo-testhost"],
     &["luo-client", "luo-fleet", "luo-preflight"],
-    &[
-        "luo-client-c",
-        "luo-conformance",
-        "luo-monitor",
-        "luo-qemu",
-        "luod",
-    ],
-    &["luo-ch", "luo-vmm"],
+    &["luo-client-c", "luo-conformance", "luo-monitor", "luod"],
+    &["luo-ch", "luo-qemu", "luo-vmm"],
     &["luo-demo", "luo-fuzz", "luoctl"],
     &["luo-scenes"],
     &["luo-scenes-guests"],

@@ -5,10 +5,11 @@
 use std::os::unix::process::ExitStatusExt;
 
 use anyhow::{Result, ensure};
-use luo_qemu::point::Point;
+use luo_monitor::point::Point;
 
 use crate::machine::Killed;
-use crate::machine::{GUEST, Machine};
+use crate::machine::Machine;
+use crate::watch::update_up_to;
 
 /// A luo-qemu that is killed at a step; it has to come there.
 fn killed(machine: &Machine) -> Result<()> {
@@ -38,7 +39,7 @@ pub(super) fn before(machine: &mut Machine, boot: usize) -> Result<()> {
         machine.start_and_kill(Some(Killed::Own(point)))?;
         machine.runs()?;
         machine.counts_on()?;
-        strike(machine, point)?;
+        update_up_to(&machine.stage, point)?;
         killed(machine)?;
         machine.is_forgotten()?;
         machine.say(&format!("killed at {}", point.word()));
@@ -47,28 +48,6 @@ pub(super) fn before(machine: &mut Machine, boot: usize) -> Result<()> {
     machine.runs()?;
     machine.counts_on()?;
     machine.jump()
-}
-
-/// An update up to the step, and no further.
-fn strike(machine: &Machine, point: Point) -> Result<()> {
-    let mut admin = machine.stage.admin()?;
-    let prepared = admin.prepare(machine.stage.target());
-    if point <= Point::Preserved {
-        ensure!(prepared.is_err(), "prepared without {GUEST}");
-        return Ok(());
-    }
-    if point > Point::Ready {
-        prepared?;
-        let frozen = admin.freeze();
-        if point <= Point::Saved {
-            ensure!(frozen.is_err(), "frozen without {GUEST}");
-        }
-        if point == Point::Cancel {
-            frozen?;
-            admin.cancel(Some("the window has closed"))?;
-        }
-    }
-    Ok(())
 }
 
 /// From the jump on: after each jump at some steps.

@@ -2,7 +2,7 @@
 //! A QEMU that hangs or is killed in an update: whatever was running goes on.
 
 use anyhow::{Result, ensure};
-use luo_qemu::point::Point;
+use luo_monitor::point::Point;
 use rustix::process::Signal;
 
 use super::signals::{kill, send};
