@@ -71,7 +71,7 @@ impl Instance {
         if self.caught_up.load(Ordering::Acquire) {
             return Ok(());
         }
-        let by = caller.identity().actor();
+        let by = caller.actor();
         ops::catch_up(host, by, |why| log::still_pending(host, by, why))
             .map_err(|why| why.errno())?;
         // Two threads may both have done it; there was nothing left for the second.

@@ -5,7 +5,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
 use luo_core::mem::fault;
 use luo_core::ops::{self, Needed};
-use luo_core::{Access, Error, Failure, FileName};
+use luo_core::{Access, Actor, Error, Failure, FileName};
 
 use crate::support::{handed, name, Call, TestHandler, TestHost};
 
@@ -26,7 +26,7 @@ fn scene() -> (TestHost, u64) {
             Access::Full
         };
         let open = || Ok(host.new_file_with(0, object, access));
-        ops::preserve_file(&host, session, token, open).unwrap();
+        ops::preserve_file(&host, Actor::Administrator, session, token, open).unwrap();
     }
     let device = host.register_file(device, 30).unwrap();
     host.needs(vm, 1, Needed::Here(2)).unwrap();

@@ -2,7 +2,7 @@
 //! Calls on what is to reach the next kernel.
 
 use luo_core::ops::{self, Needed};
-use luo_core::{Access, Error, SessionId};
+use luo_core::{Access, Actor, Error, SessionId};
 use luo_testhost::host::TestFile;
 
 use super::op::{Mine, What, Where};
@@ -79,7 +79,7 @@ impl World {
             return;
         };
         let (id, token) = (self.truth.outgoing[at].id, mine.token.0.into());
-        let answer = self.whole(|host| ops::preserve_file(host, id, token, || Ok(self.file(what))));
+        let answer = self.whole(|host| ops::preserve_file(host, Actor::Administrator, id, token, || Ok(self.file(what))));
         let (object, kind) = (what.object.0.into(), what.kind.0);
         let known = &self.truth.outgoing[at].files;
         let has_token = known.iter().any(|file| file.token == token);

@@ -104,9 +104,15 @@ pub(crate) fn users_call() {
 /// Somebody asks for the engine's lock who may never have opened the device: who reads a file of
 /// sysfs or procfs, or has a descriptor that was passed on.
 pub(crate) fn somebody_comes() {
-    if !USERS.load(Ordering::Relaxed) && !task::is_administrator() {
+    if !users_have_called() && !task::is_administrator() {
         users_call();
     }
+}
+
+/// Whether anybody has who may not administer the machine: if not, who calls now may.
+#[inline(always)]
+pub(crate) fn users_have_called() -> bool {
+    USERS.load(Ordering::Relaxed)
 }
 
 static LINUX: SetOnce<Pin<KBox<Linux>>> = SetOnce::new();
@@ -211,7 +217,7 @@ impl Who {
     #[inline(always)]
     fn calls() -> Self {
         // Most machines have no users that call.
-        match USERS.load(Ordering::Relaxed) {
+        match users_have_called() {
             true => Self::of_task(),
             false => Self::Administrator,
         }
