@@ -11,7 +11,7 @@ mod files;
 mod sessions;
 pub(crate) mod under_way;
 
-pub(crate) use self::files::{arrange_session, backwards_in, Backwards};
+pub(crate) use self::files::{arrange_from_first, arrange_session, backwards_in, Backwards};
 
 use core::task::Poll;
 

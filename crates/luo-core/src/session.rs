@@ -4,6 +4,7 @@
 //! ```text
 //! outgoing:  open -------------close------------> gone
 //!              '--close of one that took part in a prepare--> orphan --cancel--> gone
+//!                                                               '--a new one of its name--> gone
 //!
 //! incoming:  unclaimed --retrieve--> claimed --finish--> claimed, no files
 //!               ^                    | |  '--close: all files let go--> gone
@@ -115,6 +116,9 @@ pub(crate) struct OutgoingSession<H: Host> {
     pub(crate) carries: Option<SessionId>,
     /// Its place among the records that were written last.
     pub(crate) position: u32,
+    /// It was closed while an update kept it, and is let go of for a new one of its name, with
+    /// what is frozen of it.
+    pub(crate) undone: bool,
     /// The round it was made in, see `UpdateState::took_part`.
     pub(crate) made: u64,
     /// Pages for the files' records.
@@ -160,6 +164,7 @@ impl<H: Host> Session<H> {
                 closed: kind.closed,
                 carries: None,
                 position: 0,
+                undone: false,
                 made,
                 chain: Chain::new(),
             }),
