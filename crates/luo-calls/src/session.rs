@@ -78,7 +78,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         if call.reserved != 0 {
             return Err(Errno::EINVAL);
         }
-        let info = self.host.now(|engine| engine.session_info(id));
+        let info = self.host.now_killable(|engine| engine.session_info(id))?;
         let (name, _) = info.ok_or(Errno::EINVAL)?;
         call.name = *self.actor().name_of(&name).room();
         answer.write(&call)

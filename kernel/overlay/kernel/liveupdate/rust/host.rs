@@ -87,8 +87,8 @@ enum Turn<'a, R> {
     Done(R),
     /// It has to wait, here.
     Waits(Place<'a>),
-    /// The caller was killed before it was its turn.
-    Killed,
+    /// The caller was killed, or had no more patience, before it was its turn.
+    Left,
 }
 
 /// Whether anybody has ever called who may not administer the machine.
@@ -265,19 +265,44 @@ impl Linux {
     #[cold]
     #[inline(never)]
     fn once_in_line<R>(&self, line: u32, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
-        let done = line::run(line, false, || self.now_of(Who::InLine(line), step));
+        let done = line::run(line, None, || self.now_of(Who::InLine(line), step));
         // It is always done; whoever has the work back does it.
         done.unwrap_or_else(|work| work())
     }
 
-    /// Runs a step by the worker of a line. If it has to wait, gives the caller's place.
+    /// [`Self::once`] for a caller who may be killed before it is its turn.
+    #[inline(always)]
+    fn once_killable<R>(
+        &self,
+        who: Who,
+        step: impl FnOnce(&mut Engine<Self>) -> R,
+    ) -> Result<R, Errno> {
+        match who {
+            Who::Administrator => Ok(self.now_of(who, step)),
+            Who::InLine(line) => self.once_in_line_killable(line, step),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn once_in_line_killable<R>(
+        &self,
+        line: u32,
+        step: impl FnOnce(&mut Engine<Self>) -> R,
+    ) -> Result<R, Errno> {
+        let work = || self.now_of(Who::InLine(line), step);
+        line::run(line, Some(Patience::WITHOUT_END), work).map_err(|_| Errno::EAGAIN)
+    }
+
+    /// Runs a step by the worker of a line. If it has to wait, gives the caller's place. With a
+    /// patience the caller may be killed before it is its turn, and waits for that as long.
     fn turn_in_line<R>(
         &self,
         line: u32,
-        killable: bool,
+        patience: Option<Patience>,
         step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Turn<'_, R> {
-        let turn = line::run(line, killable, || {
+        let turn = line::run(line, patience, || {
             let mut engine = self.engine.lock();
             match step(&mut engine) {
                 Poll::Ready(done) => {
@@ -287,7 +312,7 @@ impl Linux {
                 Poll::Pending => Turn::Waits(self.users.place(&engine)),
             }
         });
-        turn.unwrap_or(Turn::Killed)
+        turn.unwrap_or(Turn::Left)
     }
 
     /// A step has run to its end: lets the lock go, and then wakes those whose condition it can
@@ -361,14 +386,14 @@ impl Linux {
     #[inline(never)]
     fn wait_in_line<R>(&self, line: u32, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
         loop {
-            match self.turn_in_line(line, false, &mut step) {
+            match self.turn_in_line(line, None, &mut step) {
                 Turn::Done(done) => return done,
                 Turn::Waits(place) => {
                     place.wait();
                     self.users.left();
                 }
-                // Nobody is killed here.
-                Turn::Killed => {}
+                // Nobody leaves here.
+                Turn::Left => {}
             }
         }
     }
@@ -384,10 +409,11 @@ impl Linux {
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
         loop {
-            match self.turn_in_line(line, true, &mut step) {
+            match self.turn_in_line(line, Some(patience), &mut step) {
                 Turn::Done(done) => return Ok(done),
                 Turn::Waits(place) => self.users.sleep_within(place, patience)?,
-                Turn::Killed => return Err(Errno::EAGAIN),
+                Turn::Left if patience.is_over() => return Err(Errno::EBUSY),
+                Turn::Left => return Err(Errno::EAGAIN),
             }
         }
     }
@@ -438,8 +464,12 @@ impl Lock for Linux {
         self.once(Who::calls(), step)
     }
 
-    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
-        self.once(Who::opens(), step)
+    fn now_killable<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> Result<R, Errno> {
+        self.once_killable(Who::calls(), step)
+    }
+
+    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> Result<R, Errno> {
+        self.once_killable(Who::opens(), step)
     }
 
     // An administrator's step gives its result to the caller alone: in the hands of anything

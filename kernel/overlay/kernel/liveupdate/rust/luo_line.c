@@ -142,10 +142,11 @@ static bool luo_line_leave(struct luo_line *line, struct luo_step *step)
 }
 
 /*
- * Has a step run when all that were there before it in its line have, and waits for it. False
- * if the caller may be killed meanwhile, and was: then it has not run.
+ * Has a step run when all that were there before it in its line have, and waits for it, for so
+ * many ticks if the number is not negative. False if those are over, or the caller was killed
+ * meanwhile: then it has not run. With a negative number it is always run.
  */
-bool luo_shim_run_in_line(unsigned int number, bool killable, luo_shim_step run, void *data)
+bool luo_shim_run_in_line(unsigned int number, long patience, luo_shim_step run, void *data)
 {
 	struct luo_line *line = &luo_lines[number % LUO_SHIM_LINES];
 	struct luo_step step = {
@@ -163,9 +164,9 @@ bool luo_shim_run_in_line(unsigned int number, bool killable, luo_shim_step run,
 	list_add_tail(&step.next, &line->steps);
 	spin_unlock(&line->lock);
 	luo_line_queue(line);
-	if (!killable) {
+	if (patience < 0) {
 		wait_for_completion_state(&step.done, TASK_IDLE);
-	} else if (wait_for_completion_killable(&step.done)) {
+	} else if (wait_for_completion_killable_timeout(&step.done, patience) <= 0) {
 		done = !luo_line_leave(line, &step);
 		/* What a worker has begun must not go before it is done, which will be soon. */
 		if (done)

@@ -5,7 +5,9 @@ use core::mem::MaybeUninit;
 
 use kernel::bindings;
 use kernel::error::{to_result, Result};
-use kernel::ffi::{c_uint, c_void};
+use kernel::ffi::{c_long, c_uint, c_void};
+
+use super::wait::Patience;
 
 /// Lines of users' steps, by their numbers.
 pub(crate) const LINES: u32 = bindings::LUO_SHIM_LINE_OF_OPENS;
@@ -46,8 +48,15 @@ unsafe extern "C" fn run_it<W: FnOnce() -> R, R>(data: *mut c_void) {
 /// for it. The caller is charged for the memory that it takes. It must not ask who calls.
 ///
 /// # Errors
-/// The work, which nobody has begun, if the caller is one who may be killed meanwhile, and was.
-pub(crate) fn run<W: FnOnce() -> R, R>(line: u32, killable: bool, work: W) -> Result<R, W> {
+/// The work, which nobody has begun: only if there is a patience, and it has ended or the caller
+/// was killed.
+pub(crate) fn run<W: FnOnce() -> R, R>(
+    line: u32,
+    patience: Option<Patience>,
+    work: W,
+) -> Result<R, W> {
+    // Negative for who may not be killed.
+    let ticks: c_long = patience.map_or(-1, Patience::ticks);
     let mut step = Step {
         work: MaybeUninit::new(work),
         done: MaybeUninit::uninit(),
@@ -58,7 +67,7 @@ pub(crate) fn run<W: FnOnce() -> R, R>(line: u32, killable: bool, work: W) -> Re
     // the work has borrowed of it is the worker's alone: it is as if the task were another thread
     // of itself, for which nothing of what work refers to cares.
     let ran = unsafe {
-        bindings::luo_shim_run_in_line(line as c_uint, killable, Some(run_it::<W, R>), data)
+        bindings::luo_shim_run_in_line(line as c_uint, ticks, Some(run_it::<W, R>), data)
     };
     match ran {
         // SAFETY: It was called, and so has written this.

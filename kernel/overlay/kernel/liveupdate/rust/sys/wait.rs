@@ -162,8 +162,8 @@ impl Patience {
         self.ticks() == 0
     }
 
-    /// What is left of it, in ticks of the kernel's clock.
-    fn ticks(self) -> c_long {
+    /// What is left of it, in ticks of the kernel's clock; 0 if nothing is.
+    pub(crate) fn ticks(self) -> c_long {
         // The kernel's own word for a sleep that no time ends.
         const WITHOUT_END: c_long = c_long::MAX;
         let Some(until) = self.0 else {
