@@ -148,6 +148,7 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
         handler,
         data,
         access,
+        bytes,
         wide,
     } = job;
     let of = Subject {
@@ -175,6 +176,11 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
         Progress::Done(file) => Some(handler.object_id(host, file)),
         _ => None,
     };
+    // Mainline's orchestrator hands no sizes over.
+    let learnt = match &progress {
+        Progress::Done(file) if bytes == 0 => Some(handler.bytes(host, file)),
+        _ => None,
+    };
     let answer = answer.map_err(Error::from);
     within.step(host, |engine| {
         engine.set_progress(id, progress);
@@ -182,6 +188,9 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
             // Memory for it was set aside at the beginning. A handler that
             // gives an object which is preserved already keeps it so.
             let _ = engine.index_object(id, object);
+        }
+        if let Some(bytes) = learnt {
+            engine.set_bytes(id, bytes);
         }
     });
     answer
@@ -195,6 +204,8 @@ struct Job<H: Host> {
     handler: H::Handler,
     data: u64,
     access: Access,
+    /// Bytes of memory it keeps, 0 if that is not known.
+    bytes: u64,
     /// It was restored, and is to be narrowed only.
     wide: Option<H::File>,
 }
@@ -301,7 +312,7 @@ impl<H: Host> Engine<H> {
         let Some(file) = self.files.get_mut(id) else {
             return Poll::Ready(Ok(Begun::Gone));
         };
-        let (data, access) = (file.data, file.access);
+        let (data, access, bytes) = (file.data, file.access, file.bytes);
         let incoming = file.as_incoming_mut();
         if let Some(errno) = incoming.as_ref().and_then(|file| file.lost) {
             return Poll::Ready(Err(Error::Lost(errno)));
@@ -327,6 +338,7 @@ impl<H: Host> Engine<H> {
                     handler,
                     data,
                     access,
+                    bytes,
                     wide,
                 })))
             }
