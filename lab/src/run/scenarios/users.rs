@@ -31,6 +31,7 @@ const HOSTILE_CLIENT: &[&str] = &[
     "what-others-shared-is-lost-alone",
     "closed-ones-of-others-are-let-alone",
     "a-full-group-takes-nothing-of-others",
+    "memory-comes-back-beside-idle-threads",
     "memory-is-there",
     "memory-of-the-other-user-is-there",
     "sessions-end-in-a-full-group",

@@ -6,6 +6,8 @@ use core::task::Poll;
 
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, static_lock_class, Mutex, MutexGuard, SetOnce};
+#[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+use kernel::sync::{new_spinlock, SpinLock};
 use kernel::time::{Instant, Monotonic};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
@@ -50,14 +52,15 @@ pub(crate) struct Linux {
     /// When the transition that is under way began.
     #[pin]
     begun: Mutex<Option<Instant<Monotonic>>>,
-    /// Memfds that did not fit when they were retrieved: the next try goes on with them.
+    /// Memfds that did not fit when they were retrieved: the next try goes on with them. Users'
+    /// threads have this lock, which nothing can keep from giving it back.
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
-    halves: Mutex<Halves>,
-    /// How many huge pages the next kernel is told of.
+    halves: SpinLock<Halves>,
+    /// How many huge pages the next kernel is told of; likewise.
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
-    pools: Mutex<PoolsPage>,
+    pools: SpinLock<PoolsPage>,
 }
 
 /// Those whose step has to wait for another.
@@ -115,6 +118,17 @@ pub(crate) fn users_have_called() -> bool {
     USERS.load(Ordering::Relaxed)
 }
 
+/// Does something for which others may have to wait, as long as whoever does it is not let run:
+/// if a user calls, the worker of the user's line does it, which nobody keeps from running. It
+/// must not ask who calls, nor for memory.
+pub(crate) fn in_turn<R>(work: impl FnOnce() -> R) -> R {
+    match Who::calls() {
+        Who::Administrator => work(),
+        // It is always done; whoever has the work back does it.
+        Who::InLine(line) => line::run(line, None, work).unwrap_or_else(|work| work()),
+    }
+}
+
 static LINUX: SetOnce<Pin<KBox<Linux>>> = SetOnce::new();
 
 /// The host, if live update is enabled and early boot is over. If something at
@@ -137,9 +151,9 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             users_woken <- new_mutex!(Woken::NOBODY, "luo_woken"),
             begun <- new_mutex!(None, "luo_begun"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            halves <- new_mutex!(Halves::new(), "luo_halves"),
+            halves <- new_spinlock!(Halves::new(), "luo_halves"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            pools <- new_mutex!(None, "luo_pools"),
+            pools <- new_spinlock!(None, "luo_pools"),
         }),
         GFP_KERNEL,
     )?;
@@ -448,7 +462,7 @@ impl Linux {
         self.halves.lock().take(data)
     }
 
-    /// Does something with what the next kernel is told of huge pages, alone.
+    /// Does something with what the next kernel is told of huge pages, alone. It must not sleep.
     pub(crate) fn with_pools<R>(&self, work: impl FnOnce(&mut PoolsPage) -> R) -> R {
         work(&mut self.pools.lock())
     }
@@ -619,7 +633,7 @@ impl Host for Linux {
     }
 
     fn free_page(&self, address: u64) {
-        kho::give_to_allocator(address);
+        in_turn(|| kho::give_to_allocator(address));
     }
 
     fn access(&self, file: &Lent) -> Access {

@@ -18,8 +18,9 @@
 //! | [`holdings`] | what the other user has, and may have |
 //! | [`inherited`] | the descriptors that they get |
 //! | [`lines`] | a program whose writers stand in lines for pipes |
-//! | [`lining`], [`ending`] | the administrator's sides of the last and of [`ends`] |
-//! | [`readers`] | programs of which many threads want the lock: those that read, and those for which there is no processor |
+//! | [`idle`] | programs for whose threads there is no processor |
+//! | [`lining`], [`ending`], [`idling`] | the administrator's sides of [`lines`], [`ends`] and [`idle`] |
+//! | [`readers`] | programs of which many threads want the lock to read |
 //! | [`shares`] | a program that has descriptors of files of the administrator's |
 //! | [`sharing`] | the administrator's side of that |
 //! | [`small`] | files of kinds that not each kernel knows |
@@ -49,6 +50,8 @@ mod evil;
 mod given;
 mod groups;
 mod holdings;
+mod idle;
+mod idling;
 mod inherited;
 mod lines;
 mod lining;
@@ -194,7 +197,7 @@ impl<'a> Before<'a> {
         // They begin first, because it takes many calls until their calls are costly.
         let mut costly = self.costly(COSTLY, programs::COSTLY)?;
         let mut bare = self.costly(0, programs::BARE)?;
-        let mut idle = self.costly(IDLE, programs::IDLE)?;
+        let mut idle = self.costly(IDLE, idle::IDLE)?;
         let endless = Endless::new()?;
         let callbacks = endless.callbacks()?;
         let hold = Hold::on_each(callbacks.clone())?;
@@ -407,7 +410,7 @@ impl<'a> Before<'a> {
         groups::storm_of(&mut costly, programs::COSTLY)?;
         let program = self.give(programs::HOLDS_FROZEN, &given)?;
         let mut shares = self.share_frozen()?;
-        let left = ending::leave(self.groups)?;
+        let left = (ending::leave(self.groups)?, self.leave_idle()?);
         let mut lines = self.groups.start(LINER, lines::LEAVES, &[])?;
         lines.says(program::READY, 1, PATIENCE)?;
         self.timed
