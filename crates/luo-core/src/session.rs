@@ -99,6 +99,9 @@ pub(crate) struct Session<H: Host> {
     /// What its user has, if it is a user's, and its neighbours there.
     pub(crate) account: Option<AccountId>,
     pub(crate) own: Links<of::Session>,
+    /// Its neighbours among the closed ones, of all and of its user's.
+    pub(crate) closed: Links<of::Session>,
+    pub(crate) own_closed: Links<of::Session>,
     pub(crate) way: Way<H>,
 }
 
@@ -182,6 +185,8 @@ impl<H: Host> Session<H> {
             links: Links::new(),
             account,
             own: Links::new(),
+            closed: Links::new(),
+            own_closed: Links::new(),
             way,
         }
     }
@@ -235,6 +240,11 @@ impl<H: Host> Session<H> {
     /// see it as unfinished ([`luo_abi::contract::SESSION_UNFINISHED`]).
     pub(crate) fn is_closed_pending(&self) -> bool {
         self.awaits(true)
+    }
+
+    /// Whether it was closed without being finished, whoever has it now.
+    pub(crate) fn was_closed(&self) -> bool {
+        self.incoming().is_some_and(|incoming| incoming.closed_pending)
     }
 
     /// Whether nobody has it, and whether it was closed.
