@@ -97,6 +97,14 @@ pub(crate) fn pause(milliseconds: u32) -> Result<(), Killed> {
     }
 }
 
+/// Sleeps for so many milliseconds. That somebody is killed does not end it: it may be who
+/// cancels, and what cannot be preserved again then is gone.
+pub(crate) fn pause_anyway(milliseconds: u32) {
+    if let Err(Killed) = pause(milliseconds) {
+        fsleep(Delta::from_millis(milliseconds.into()));
+    }
+}
+
 /// How often something that is locked is tried for a moment, and what is slept in between, in
 /// microseconds.
 const TRIES: u32 = 10;
@@ -131,11 +139,7 @@ pub(crate) fn patiently(pauses: &mut u32, mut tries: impl FnMut() -> bool) -> Re
             return Err(Errno::EBUSY);
         }
         let begun = Instant::<Monotonic>::now();
-        // That somebody is killed ends nothing: it may be who cancels, and what cannot be preserved
-        // again then is gone. It does not take long.
-        if let Err(Killed) = pause(PAUSE_MILLIS) {
-            fsleep(Delta::from_millis(PAUSE_MILLIS.into()));
-        }
+        pause_anyway(PAUSE_MILLIS);
         let took = u32::try_from(begun.elapsed().as_millis_ceil()).unwrap_or(u32::MAX);
         *pauses = pauses.saturating_sub((took / PAUSE_MILLIS).max(1));
         done = tries();
