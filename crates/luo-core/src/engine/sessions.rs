@@ -41,6 +41,8 @@ impl<H: Host> Engine<H> {
         direction: Direction,
         hash: u32,
     ) -> Result<SessionId, Error> {
+        #[cfg(feature = "fault-injection")]
+        crate::mem::fault::adds_session()?;
         self.sessions.reserve(1)?;
         self.names.reserve_at(self.sessions.last_with_next())?;
         // Behind it nothing fails: an account without a session would stay.

@@ -85,7 +85,7 @@ pub(crate) struct Killed;
 ///
 /// # Errors
 /// [`Killed`].
-pub(crate) fn pause(milliseconds: u32) -> Result<(), Killed> {
+fn pause(milliseconds: u32) -> Result<(), Killed> {
     // SAFETY: No spinlock is held; `current` is a task that runs.
     let killed = unsafe {
         bindings::schedule_timeout_killable(msecs_to_jiffies(milliseconds) as isize);
