@@ -9,6 +9,7 @@ use super::stage::{create, full};
 use crate::case::Context;
 use crate::check::{device, name, refused, same};
 use crate::look::session;
+use crate::patience::until;
 use crate::user::{Delegated, USERS, as_user};
 
 /// A user's session with one file.
@@ -128,17 +129,23 @@ pub(super) fn leave_to_be_passed(context: &mut Context<'_>) -> Result<()> {
 /// The other one's service has died: its session is closed, and stays for who needs it.
 pub(super) fn has_its_own_alone(_: &mut Context<'_>) -> Result<()> {
     let [user, _] = USERS;
-    drop(incoming(KEPT)?);
-    let passed = incoming(PASSED)?;
+    // Its first call, which tries everybody's, comes before there is one to try.
+    let root = device()?;
+    drop(root.retrieve_session(&name(KEPT))?);
+    let passed = root.retrieve_session(&name(PASSED))?;
     as_user(user, || {
         refused(passed.retrieve_fd(Token(1)), Errno::ENOTCONN)
     })?;
-    let kept = incoming(KEPT)?;
+    let kept = root.retrieve_session(&name(KEPT))?;
     let statuses: Vec<_> = kept.list_files()?.iter().map(|f| f.status).collect();
     same("the other's file", statuses, vec![FileStatus::Incoming])?;
     drop(kept);
     // The administrator may have both.
     retrieve(&passed, PASSED, 1)?;
     as_user(user, || Ok(passed.retrieve_fd(Token(1)).map(drop)?))?;
-    Ok(passed.finish()?)
+    // Nor does it finish the other one: that is done for it.
+    as_user(user, || Ok(passed.finish()?))?;
+    until("that the other session is finished", || {
+        Ok(session(&root, Which::Incoming, KEPT)?.is_none())
+    })
 }
