@@ -11,6 +11,7 @@ const HOSTILE_CLIENT: &[&str] = &[
     "calls-that-never-end-are-among-them",
     "update-goes-on-under-attack",
     "update-goes-on-beside-costly-calls",
+    "who-shares-a-line-with-many-waits-for-few",
     "root-without-privileges-stands-in-line-too",
     "idle-threads-delay-for-a-bounded-time",
     "what-another-writes-to-is-busy-in-time",

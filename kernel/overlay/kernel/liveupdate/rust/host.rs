@@ -27,7 +27,7 @@ use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::kho::{HandedPage, PreservedPage};
 use crate::sys::lent::Lent;
-use crate::sys::line::{self, LINES, OF_OPENS};
+use crate::sys::line::{self, Line};
 use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
 use crate::sys::wait::{Killed, Patience, Place, WaitQueue};
@@ -82,7 +82,7 @@ struct Waiters {
 #[derive(Clone, Copy)]
 enum Who {
     Administrator,
-    InLine(u32),
+    InLine(Line),
 }
 
 /// What has come of a step.
@@ -241,7 +241,7 @@ impl Who {
     fn of_task() -> Self {
         match task::is_administrator() {
             true => Self::Administrator,
-            false => Self::InLine(task::effective_user() % LINES),
+            false => Self::InLine(Line::of_task()),
         }
     }
 
@@ -250,7 +250,7 @@ impl Who {
     fn opens() -> Self {
         match Self::calls() {
             Self::Administrator => Self::Administrator,
-            Self::InLine(_) => Self::InLine(OF_OPENS),
+            Self::InLine(_) => Self::InLine(Line::of_opener()),
         }
     }
 }
@@ -278,7 +278,7 @@ impl Linux {
 
     #[cold]
     #[inline(never)]
-    fn once_in_line<R>(&self, line: u32, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+    fn once_in_line<R>(&self, line: Line, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         let done = line::run(line, None, || self.now_of(Who::InLine(line), step));
         // It is always done; whoever has the work back does it.
         done.unwrap_or_else(|work| work())
@@ -301,7 +301,7 @@ impl Linux {
     #[inline(never)]
     fn once_in_line_killable<R>(
         &self,
-        line: u32,
+        line: Line,
         step: impl FnOnce(&mut Engine<Self>) -> R,
     ) -> Result<R, Errno> {
         let work = || self.now_of(Who::InLine(line), step);
@@ -312,7 +312,7 @@ impl Linux {
     /// patience the caller may be killed before it is its turn, and waits for that as long.
     fn turn_in_line<R>(
         &self,
-        line: u32,
+        line: Line,
         patience: Option<Patience>,
         step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Turn<'_, R> {
@@ -398,7 +398,7 @@ impl Linux {
     /// Runs a step, which may have to wait, for a user.
     #[cold]
     #[inline(never)]
-    fn wait_in_line<R>(&self, line: u32, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+    fn wait_in_line<R>(&self, line: Line, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
         loop {
             match self.turn_in_line(line, None, &mut step) {
                 Turn::Done(done) => return done,
@@ -418,7 +418,7 @@ impl Linux {
     #[inline(never)]
     fn wait_in_line_within<R>(
         &self,
-        line: u32,
+        line: Line,
         patience: Patience,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {

@@ -20,6 +20,7 @@
 //! | [`lines`] | a program whose writers stand in lines for pipes |
 //! | [`idle`] | programs for whose threads there is no processor |
 //! | [`lining`], [`ending`], [`idling`] | the administrator's sides of [`lines`], [`ends`] and [`idle`] |
+//! | [`neighbour`] | one that behaves, in the same line as one with many threads |
 //! | [`readers`] | programs of which many threads want the lock to read |
 //! | [`shares`] | a program that has descriptors of files of the administrator's |
 //! | [`sharing`] | the administrator's side of that |
@@ -55,6 +56,7 @@ mod idling;
 mod inherited;
 mod lines;
 mod lining;
+mod neighbour;
 mod programs;
 mod readers;
 mod shares;
@@ -213,7 +215,11 @@ impl<'a> Before<'a> {
         });
         SUITE.case("update-goes-on-beside-costly-calls", || {
             groups::storm_of(&mut costly, programs::COSTLY)?;
-            self.rounds()?;
+            self.rounds()
+        });
+        SUITE.case("who-shares-a-line-with-many-waits-for-few", || {
+            self.neighbour()?;
+            ensure!(costly.runs()?, "the costly calls have ended");
             costly.kill()
         });
         SUITE.case("root-without-privileges-stands-in-line-too", || {

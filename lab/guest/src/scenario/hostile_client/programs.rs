@@ -15,6 +15,7 @@
 //! | [`COSTLY_AFTER`] | as [`COSTLY`] in the next kernel |
 //! | [`READS`] | its threads read what the kernel tells everybody; it has never had the device |
 //! | [`idle::IDLE`], [`idle::LEAVES`], [`idle::AFTER`] | as [`COSTLY`], by threads for which others of its own leave no processor ([`super::idle`]) |
+//! | [`neighbour::CALLS`] | it behaves, and stands in the same line as [`COSTLY`] ([`super::neighbour`]) |
 //! | [`lines::LEFT`], [`lines::LEAVES`], [`lines::AFTER`] | its writers stand in lines for pipes ([`super::lines`]) |
 //! | [`ends::LEAVES`], [`ends::AFTER`] | it has sessions of which it takes nothing back, and ends them in a full group ([`super::ends`]) |
 
@@ -31,7 +32,7 @@ use luo_sys::{Device, Errno, Needed, Session, State, Token, Which, memfd};
 use super::evil::{LET_THROUGH, NEEDY, TRIED};
 use super::inherited::taken;
 use super::small::OfEachKind;
-use super::{ends, idle, lines, shares};
+use super::{ends, idle, lines, neighbour, shares};
 use crate::check::name;
 use crate::program::{PAUSE, READY, stay, wait_to_go, wait_to_go_as};
 
@@ -75,6 +76,7 @@ pub(super) fn main(part: &str) -> Option<Result<()>> {
         COSTLY_AFTER => costly_after(),
         READS => reads(READS, READERS),
         READS_ALONE => reads(READS_ALONE, 1),
+        neighbour::CALLS => neighbour::main(),
         idle::IDLE => idle::main(),
         idle::LEAVES => idle::leave(),
         idle::AFTER => idle::after(),
