@@ -39,8 +39,11 @@ pub(super) const CASES: &[Case] = &[
         started_anew(context, State::Frozen)
     })
     .but(&[missing(NO_EVENTS)]),
-    alone("one-in-a-closed-ones-place-goes-over", &[leave_again, arrived_again])
-        .but(&[missing(NO_EVENTS)]),
+    alone(
+        "one-in-a-closed-ones-place-goes-over",
+        &[leave_again, arrived_again],
+    )
+    .but(&[missing(NO_EVENTS)]),
     here("is-not-asked-by-the-event", not_asked).but(&[missing(NO_EVENTS)]),
     here("needs-what-took-part", needs).but(&[missing(NO_EVENTS)]),
     alone("goes-over-from-prepared", &[leave_prepared, arrived]).but(&[missing(NO_EVENTS)]),

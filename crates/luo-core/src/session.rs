@@ -244,7 +244,8 @@ impl<H: Host> Session<H> {
 
     /// Whether it was closed without being finished, whoever has it now.
     pub(crate) fn was_closed(&self) -> bool {
-        self.incoming().is_some_and(|incoming| incoming.closed_pending)
+        self.incoming()
+            .is_some_and(|incoming| incoming.closed_pending)
     }
 
     /// Whether nobody has it, and whether it was closed.

@@ -76,7 +76,9 @@ fn ends(costs: &mut Costs, host: &TestHost) {
         let needs = claim(host, by, "needs").unwrap();
         costs.of("finish for another", || host.finish(needs).unwrap());
         assert_eq!(claim(host, by, "needed"), Err(Error::NoSession));
-        costs.of("info of one's own", || host.engine(|e| e.info(by, "test", 0)));
+        costs.of("info of one's own", || {
+            host.engine(|e| e.info(by, "test", 0))
+        });
         costs.of("sessions of one's own", || {
             ops::list_sessions(host, by, LIST_INCOMING, 0, MAX_PAGE).unwrap()
         });

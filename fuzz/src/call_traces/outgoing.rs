@@ -99,7 +99,15 @@ impl World {
             return;
         };
         let (id, token) = (self.truth.outgoing[at].id, mine.token.0.into());
-        let answer = self.whole(|host| ops::preserve_file(host, Actor::Administrator, id, token, || Ok(self.file(what))));
+        let answer = self.whole(|host| {
+            ops::preserve_file(
+                host,
+                Actor::Administrator,
+                id,
+                token,
+                || Ok(self.file(what)),
+            )
+        });
         let (object, kind) = (what.object.0.into(), what.kind.0);
         let known = &self.truth.outgoing[at].files;
         let has_token = known.iter().any(|file| file.token == token);

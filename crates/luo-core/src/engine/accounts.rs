@@ -258,9 +258,7 @@ impl<H: Host> Engine<H> {
     pub(crate) fn unclaimed_for(&self, by: Actor) -> u64 {
         let count = match by {
             Actor::Administrator => self.unclaimed,
-            Actor::User(user) => self
-                .account_of(user)
-                .map_or(0, |account| account.unclaimed),
+            Actor::User(user) => self.account_of(user).map_or(0, |account| account.unclaimed),
         };
         count as u64
     }

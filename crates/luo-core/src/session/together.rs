@@ -198,7 +198,7 @@ impl<H: Host> Engine<H> {
     /// behind `last`. True if there are no more.
     fn gather(&mut self, group: Group, last: &mut Option<SessionId>) -> bool {
         // As above; what is in the group by now is enough for it.
-        if self.update.is_moving() {
+        if self.update.is_moving() || self.update.admits() != Poll::Ready(Ok(())) {
             return true;
         }
         let mut budget = Budget::of_a_stretch();

@@ -335,7 +335,11 @@ fn storm(threads: usize, calls: impl Fn(u64) + Sync) -> Result<()> {
 }
 
 /// As [`storm`]; each thread does something before its second round of calls.
-pub(super) fn storm_as(threads: usize, turns: impl Fn() + Sync, calls: impl Fn(u64) + Sync) -> Result<()> {
+pub(super) fn storm_as(
+    threads: usize,
+    turns: impl Fn() + Sync,
+    calls: impl Fn(u64) + Sync,
+) -> Result<()> {
     let all_are_there = Barrier::new(threads);
     std::thread::scope(|scope| {
         for thread in 0..threads as u64 {
