@@ -7,26 +7,25 @@ mod ends;
 mod held;
 
 use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result, ensure};
-use luo_sys::{Device, Errno, Session, State, Token};
-use rustix::fs::{Mode, OFlags};
+use luo_sys::{Errno, Session, State, Token};
+use rustix::fs::OFlags;
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
 };
 
-use self::ends::Ends;
 pub(super) use self::ends::{READ, WRITE, pipe};
+use self::ends::{TEXT, drain};
 use super::owners::{Quota, create};
-use super::tools::{NO_CHOICE, NO_HANDLER, enter, incoming, session, state_is};
+use super::tools::{NO_CHOICE, NO_HANDLER, enter, session, state_is};
 use crate::case::{Case, Context, alone, here, shared};
-use crate::check::{device, kept, name, refused, same, seen, skip};
+use crate::check::{device, refused, same, seen, skip};
 use crate::difference::{Expect, answers, simulated};
 use crate::forge::{self, Fault, ODD};
-use crate::user::{AllKinds, Delegated, USERS, as_user};
+use crate::user::{AllKinds, Delegated, USERS};
 
 pub(super) const CASES: &[Case] = &[
     here("each-end-is-preserved-once", once).but(NO_HANDLER),
@@ -64,17 +63,67 @@ pub(super) const CASES: &[Case] = &[
     )
     .but(NO_CHOICE),
     here("what-it-may-hold-counts-for-its-user", counts).but(NO_CHOICE),
-    shared("what-it-holds-comes-back", carried::leave_text, carried::text).but(NO_HANDLER),
-    shared("what-is-written-later-arrives", carried::leave_late, carried::late).but(NO_HANDLER),
-    shared("a-full-one-comes-back-full", carried::leave_full, carried::full).but(NO_HANDLER),
-    shared("packets-stay-packets", carried::leave_packets, carried::packets).but(NO_HANDLER),
+    shared(
+        "what-it-holds-comes-back",
+        carried::leave_text,
+        carried::text,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "what-is-written-later-arrives",
+        carried::leave_late,
+        carried::late,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "a-full-one-comes-back-full",
+        carried::leave_full,
+        carried::full,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "packets-stay-packets",
+        carried::leave_packets,
+        carried::packets,
+    )
+    .but(NO_HANDLER),
     shared("size-and-flags-stay", carried::leave_large, carried::large).but(NO_HANDLER),
-    shared("the-end-that-reads-alone", apart::leave_reader, apart::reader).but(NO_HANDLER),
-    shared("the-end-that-writes-alone", apart::leave_writer, apart::writer).but(NO_HANDLER),
-    shared("an-end-that-nobody-wants-is-closed", carried::leave_text, carried::unwanted).but(NO_HANDLER),
-    shared("the-other-end-can-come-first", carried::leave_text, carried::other_first).but(NO_HANDLER),
-    shared("both-ends-can-come-at-once", carried::leave_text, carried::at_once).but(NO_HANDLER),
-    shared("ends-of-different-owners-go-alone", apart::leave_ends, apart::alone_each).but(NO_CHOICE),
+    shared(
+        "the-end-that-reads-alone",
+        apart::leave_reader,
+        apart::reader,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "the-end-that-writes-alone",
+        apart::leave_writer,
+        apart::writer,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "an-end-that-nobody-wants-is-closed",
+        carried::leave_text,
+        carried::unwanted,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "the-other-end-can-come-first",
+        carried::leave_text,
+        carried::other_first,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "both-ends-can-come-at-once",
+        carried::leave_text,
+        carried::at_once,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "ends-of-different-owners-go-alone",
+        apart::leave_ends,
+        apart::alone_each,
+    )
+    .but(NO_CHOICE),
     shared(
         "a-size-that-its-user-may-not-have-waits",
         apart::leave_huge,
@@ -83,24 +132,8 @@ pub(super) const CASES: &[Case] = &[
     .but(NO_CHOICE),
 ];
 
-const TEXT: &[u8] = b"what the pipe holds";
-
 fn own() -> Result<Session> {
     session(&device()?, "pipes", 0)
-}
-
-/// All that a pipe holds, packet by packet.
-fn drain(reads: &mut File) -> Result<Vec<Vec<u8>>> {
-    let mut all = Vec::new();
-    let mut bytes = vec![0; 1 << 16];
-    loop {
-        match reads.read(&mut bytes) {
-            Ok(0) => return Ok(all),
-            Ok(count) => all.push(bytes[..count].to_vec()),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(all),
-            Err(error) => return Err(error.into()),
-        }
-    }
 }
 
 /// Asserts that a pipe holds this and no more, and takes it out.

@@ -15,6 +15,7 @@
 
 mod init;
 mod orphans;
+mod step;
 
 use core::mem::MaybeUninit;
 use std::io;
@@ -29,6 +30,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
+use self::step::{MESSAGE, Step, message};
 use crate::error::{Error, Result};
 use crate::seccomp::{Instruction, Listener};
 
@@ -52,42 +54,6 @@ pub enum SpawnError {
     /// The command cannot be executed.
     #[error("{0}")]
     Command(#[from] io::Error),
-}
-
-/// The steps before the command is executed, as a message on the control socket:
-/// one byte for the step, four for an error number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Step {
-    Listener = b'L',
-    Ended = b'E',
-    NoNewPrivileges = b'p',
-    Filter = b'f',
-    Fork = b'k',
-    Send = b's',
-    Limit = b'l',
-}
-
-impl Step {
-    const FAILURES: [(Self, &'static str); 5] = [
-        (Self::NoNewPrivileges, "prctl(PR_SET_NO_NEW_PRIVS)"),
-        (Self::Filter, "seccomp(SET_MODE_FILTER, NEW_LISTENER)"),
-        (Self::Fork, "clone"),
-        (Self::Send, "sendmsg"),
-        (Self::Limit, "setrlimit(RLIMIT_NOFILE)"),
-    ];
-
-    fn of_failure(byte: u8) -> Option<&'static str> {
-        let found = Self::FAILURES.iter().find(|(step, _)| *step as u8 == byte);
-        found.map(|&(_, call)| call)
-    }
-}
-
-const MESSAGE: usize = 5;
-
-fn message(step: Step, number: i32) -> [u8; MESSAGE] {
-    let [a, b, c, d] = number.to_ne_bytes();
-    [step as u8, a, b, c, d]
 }
 
 /// How many descriptors a process may have: now, and at most.

@@ -12,7 +12,7 @@ use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 
 use super::super::owners::create;
 use super::super::tools::{incoming, session};
-use super::{READ, TEXT, WRITE, drain, ends::Ends, pipe};
+use super::ends::{Ends, READ, TEXT, WRITE, drain, pipe};
 use crate::case::Context;
 use crate::check::{kept, name, refused, same, skip};
 use crate::user::{AllKinds, Delegated, USERS, as_user};

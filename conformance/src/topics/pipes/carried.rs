@@ -4,11 +4,12 @@
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use rustix::fs::OFlags;
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use super::super::tools::{incoming, session};
-use super::{READ, TEXT, WRITE, drain, ends::Ends, pipe};
+use super::ends::{Ends, READ, TEXT, WRITE, drain, pipe};
 use crate::case::Context;
 use crate::check::{kept, same};
 

@@ -4,7 +4,8 @@
 use std::io;
 use std::os::fd::RawFd;
 
-use super::{Step, message, orphans};
+use super::orphans;
+use super::step::{Step, message};
 
 /// How long the init waits for news where the kernel sends none of its children.
 const NEWS: libc::c_int = 100;

@@ -36,7 +36,9 @@ const POOL: u64 = 8;
 pub(crate) fn run(guest: &Guest) -> Result<()> {
     if guest.boot > 0 {
         // The pages of the file come into the pools with it.
-        SUITE.case("each-pool-has-its-own", || each_pool_is(POOL - KEPT, POOL - KEPT));
+        SUITE.case("each-pool-has-its-own", || {
+            each_pool_is(POOL - KEPT, POOL - KEPT)
+        });
         let session = device()?.retrieve_session(&name("nodes"))?;
         SUITE.case("small-pages-come-back", || small_comes_back(&session));
         SUITE.case("huge-pages-come-back", || huge_comes_back(session));
@@ -44,7 +46,9 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     }
     let (small, huge) = (small()?, huge()?);
     SUITE.case("each-half-lies-on-its-node", || is_spread(&small));
-    SUITE.case("each-pool-has-lent-its-own", || each_pool_is(POOL, POOL - KEPT));
+    SUITE.case("each-pool-has-lent-its-own", || {
+        each_pool_is(POOL, POOL - KEPT)
+    });
     let session = device()?.create_session(&name("nodes"))?;
     session.preserve_fd(&small, SMALL)?;
     session.preserve_fd(&huge, HUGE)?;
@@ -125,16 +129,23 @@ fn is_spread(file: &File) -> Result<()> {
 /// The frames that are a node's.
 fn frames_of(node: u64) -> Result<Range<u64>> {
     let text = fs::read_to_string("/proc/zoneinfo").context("zoneinfo")?;
-    let zones = text.split("Node ").filter(|zone| zone.starts_with(&format!("{node}, zone")));
+    let zones = text
+        .split("Node ")
+        .filter(|zone| zone.starts_with(&format!("{node}, zone")));
     let range = |zone: &str| {
         let number = |key: &str| -> Option<u64> {
             let mut lines = zone.lines().map(str::trim);
-            lines.find_map(|line| line.strip_prefix(key))?.trim().parse().ok()
+            lines
+                .find_map(|line| line.strip_prefix(key))?
+                .trim()
+                .parse()
+                .ok()
         };
         let (start, spanned) = (number("start_pfn:")?, number("spanned ")?);
         (spanned > 0).then_some(start..start + spanned)
     };
-    let joined = |all: Range<u64>, zone: Range<u64>| all.start.min(zone.start)..all.end.max(zone.end);
+    let joined =
+        |all: Range<u64>, zone: Range<u64>| all.start.min(zone.start)..all.end.max(zone.end);
     let found = zones.filter_map(range).reduce(joined);
     found.with_context(|| format!("there is no node {node}"))
 }
