@@ -131,7 +131,8 @@ impl<H: Host> Engine<H> {
                 match &session.way {
                     Way::Outgoing(way) => {
                         let took_part = self.update.took_part(way.made);
-                        flags(&[way.closed, way.carries.is_some(), took_part], into);
+                        let carries = way.carries.is_some();
+                        flags(&[way.closed, way.undone, carries, took_part], into);
                     }
                     Way::Incoming(way) => flags(
                         &[

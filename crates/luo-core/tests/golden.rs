@@ -4,7 +4,7 @@
 #![cfg(target_endian = "little")]
 
 use luo_core::ops::{self, Needed};
-use luo_core::{Access, Compat};
+use luo_core::{Access, Actor, Compat};
 
 use crate::support::memory::Pages;
 use crate::support::{Handed, TestHandler, TestHost};
@@ -57,7 +57,7 @@ fn scene() -> TestHost {
     host.preserve(vm, 1, 10).unwrap();
     host.preserve(cache, 0xff, 30).unwrap();
     let read_only = || Ok(host.new_file_with(0, 20, Access::ReadOnly));
-    ops::preserve_file(&host, vm, 2, read_only).unwrap();
+    ops::preserve_file(&host, Actor::Administrator, vm, 2, read_only).unwrap();
     let device = ops::create_device_session(&host).unwrap();
     let token = host.register_file(device, 40).unwrap();
     ops::add_dependency(

@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed};
-use luo_core::{Error, SessionId};
+use luo_core::{Actor, Error, SessionId};
 
 use crate::support::host::TestObject;
 use crate::support::{name, Call, Counts, Handed, TestHandler, TestHost};
@@ -155,7 +155,7 @@ const OPERATIONS: &[Operation] = &[
     }),
     ("preserve that fails", |scene| {
         let open = || Err(Errno::EBADF);
-        let _ = ops::preserve_file(&scene.host, scene.spare, 51, open);
+        let _ = ops::preserve_file(&scene.host, Actor::Administrator, scene.spare, 51, open);
     }),
     ("retrieve", |scene| {
         if let Ok(file) = scene.host.retrieve(scene.old, 1) {

@@ -2,7 +2,7 @@
 //! Preserving files.
 
 use luo_abi::errno::Errno;
-use luo_core::{ops, Error};
+use luo_core::{ops, Actor, Error};
 
 use crate::support::{handed, Call, TestHandler, TestHost};
 
@@ -23,10 +23,10 @@ fn a_taken_token_is_told_before_the_descriptor_is_looked_at() {
     let session = host.create("vm");
     host.preserve(session, 5, 50).unwrap();
     let open = || panic!("the token is taken");
-    let outcome = ops::preserve_file(&host, session, 5, open);
+    let outcome = ops::preserve_file(&host, Actor::Administrator, session, 5, open);
     assert_eq!(outcome, Err(Error::TokenExists));
     let open = || Err(Errno::EBADF);
-    let outcome = ops::preserve_file(&host, session, 6, open);
+    let outcome = ops::preserve_file(&host, Actor::Administrator, session, 6, open);
     assert_eq!(outcome, Err(Error::Host(Errno::EBADF)));
     // The token of the failed one is free again.
     host.preserve(session, 6, 60).unwrap();

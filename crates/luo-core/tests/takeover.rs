@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use luo_abi::errno::Errno;
+use luo_core::mem::fault;
 use luo_core::ops;
 use luo_core::{Actor, Error, Refusal, RootFields};
 
@@ -42,6 +43,27 @@ fn the_first_open_takes_over_and_gives_the_pages_away() {
     assert_eq!(visible.counts.pins, 3);
     host.open().unwrap();
     assert_eq!(host.taken_over(), None);
+}
+
+/// It cannot happen, because memory is set aside. If it did, no session would get another's.
+#[test]
+fn files_of_a_session_that_cannot_be_added_are_in_no_other() {
+    let files: [(&str, &[(u64, u64)]); 3] = [
+        ("a", &[(1, 10)]),
+        ("b", &[(1, 20), (2, 21)]),
+        ("c", &[(1, 30)]),
+    ];
+    let handed = handed(&files);
+    fault::refuse_session_after(1);
+    let host = TestHost::opened(handed);
+    assert_eq!(host.claim("b"), Err(Error::NoSession));
+    for (text, object) in [("a", 10), ("c", 30)] {
+        let session = host.claim(text).unwrap();
+        assert_eq!(host.retrieve(session, 1).unwrap().object, object);
+        assert_eq!(host.retrieve(session, 2).err(), Some(Error::NoToken));
+        host.close(session).unwrap();
+    }
+    assert_eq!(host.counts(), TestHost::cold().counts());
 }
 
 #[test]

@@ -171,6 +171,12 @@ fn users_preserve_memfds_unless_the_administrator_has_chosen() {
         assert_eq!(why, Err(Error::NoHandler));
         assert_eq!(why.unwrap_err().errno(), Errno::ENOENT);
     }
+    // Nor is one that holds the administrator's session the administrator.
+    let open = || Ok(host.new_file(0, 14));
+    let passed = ops::preserve_file(&host, ALICE, vm, 4, open);
+    assert_eq!(passed, Err(Error::NoHandler));
+    let open = || Ok(host.new_file(MEMFDS, 15));
+    ops::preserve_file(&host, ALICE, vm, 4, open).unwrap();
     host.preserve(vm, 3, 12).unwrap();
     let device = host.device();
     host.register_file(device, 13).unwrap();
@@ -179,7 +185,7 @@ fn users_preserve_memfds_unless_the_administrator_has_chosen() {
     // What is there already stays.
     host.memfds_only.store(true, Ordering::SeqCst);
     let report = host.reboot().unwrap();
-    assert_eq!((report.files, report.losses.any()), (6, false));
+    assert_eq!((report.files, report.losses.any()), (7, false));
 }
 
 /// Handler 2 is of this kernel's alone. Alice has a file of it, which another of hers needs, and

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use luo_abi::errno::Errno;
@@ -75,6 +76,21 @@ impl Lock for Machine {
         step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
         self.wait_until(Some(Instant::now() + self.policy.patience), step)
+    }
+
+    fn leaves_rest_to_worker(&self) -> bool {
+        caller::is_users()
+    }
+
+    /// In a thread that works for no call, and while the call waits: nothing of it is the
+    /// program's here.
+    fn rest_is_wanted(&self) {
+        thread::scope(|scope| {
+            let rest = thread::Builder::new().spawn_scoped(scope, || ops::do_rest(self));
+            if rest.is_err() {
+                ops::do_rest(self);
+            }
+        });
     }
 
     /// Nobody is charged for anything here.

@@ -119,7 +119,7 @@ impl TestHost {
         object: u64,
     ) -> Result<(), Error> {
         let open = || Ok(self.new_file(kind, object));
-        ops::preserve_file(self, session, token, open)
+        ops::preserve_file(self, luo_core::Actor::Administrator, session, token, open)
     }
 
     pub fn close(&self, session: SessionId) -> Result<(), Error> {
@@ -131,7 +131,7 @@ impl TestHost {
     }
 
     pub fn retrieve(&self, session: SessionId, token: u64) -> Result<TestFile, Error> {
-        ops::retrieve_file(self, session, token)
+        ops::retrieve_file(self, luo_core::Actor::Administrator, session, token)
     }
 
     pub fn finish(&self, session: SessionId) -> Result<(), Error> {

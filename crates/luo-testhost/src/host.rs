@@ -42,6 +42,8 @@ pub struct TestHost {
     threaded: bool,
     /// Whoever can be killed while waiting is.
     pub kills: AtomicBool,
+    /// Whoever can be killed before a step that does not wait is.
+    pub kills_before: AtomicBool,
     /// A caller that waits for what is under way gives up at once.
     pub impatient: AtomicBool,
     /// Somebody else takes over what was handed over, not who needs it.
@@ -91,6 +93,7 @@ impl TestHost {
             wake_ups: AtomicU64::new(0),
             threaded,
             kills: AtomicBool::new(false),
+            kills_before: AtomicBool::new(false),
             impatient: AtomicBool::new(false),
             has_worker: AtomicBool::new(false),
             leaves_rest: AtomicBool::new(false),

@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use luo_abi::contract::{LIST_INCOMING, SESSION_OF_DEVICE, SESSION_UNFINISHED};
 use luo_abi::rfc::State;
-use luo_core::{Access, Error, SessionId, SessionName, ops};
+use luo_core::{Access, Actor, Error, SessionId, SessionName, ops};
 use luo_testhost::TestHost;
 
 use super::machine::boot;
@@ -95,7 +95,7 @@ fn end(host: TestHost, sessions: &[SessionId]) {
     nothing_is_held(&host);
     let session = host.create("next");
     let open = || Ok(host.new_file_with(0, u64::MAX >> 3, Access::Full));
-    ops::preserve_file(&host, session, 1, open).expect("it works on");
+    ops::preserve_file(&host, Actor::Administrator, session, 1, open).expect("it works on");
     host.reboot().expect("nothing is in the way");
     next_takes_over(host, "next");
 }

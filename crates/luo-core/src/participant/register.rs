@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::host::{FileCallbacks, Host};
 use crate::id::{FileId, FlbId, HandlerId};
 use crate::mem::Vec;
+use crate::owner::Actor;
 use crate::participant::flb::Outgoing;
 use crate::participant::handler::{Flb, Handler, PinnedHandler, MAX_HANDLERS};
 use crate::text::Compat;
@@ -135,18 +136,19 @@ impl<H: Host> Engine<H> {
             .map(|(id, _)| id)
     }
 
-    /// The registered handler behind `after` that a file may have, in the order of slots; the
-    /// first one for `None`. Its table comes with a pin on its owner, taken while the
+    /// The registered handler behind `after` that a file may have if somebody preserves it, in
+    /// the order of slots; the first one for `None`. Its table comes with a pin on its owner, taken while the
     /// handler is sure to be registered; without, if the owner is going away.
     pub(crate) fn next_handler(
         &self,
         host: &H,
+        by: Actor,
         of: FileId,
         after: Option<HandlerId>,
     ) -> Option<(HandlerId, Option<PinnedHandler<H>>)> {
-        let kinds = match self.is_users(of) {
-            true => host.user_kinds(),
-            false => UserKinds::All,
+        let kinds = match by {
+            Actor::Administrator if !self.is_users(of) => UserKinds::All,
+            _ => host.user_kinds(),
         };
         let (id, handler) = self.handlers.iter().find(|(id, handler)| {
             let is_behind = after.is_none_or(|after| id.slot > after.slot);

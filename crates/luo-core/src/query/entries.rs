@@ -47,7 +47,9 @@ impl<H: Host> Engine<H> {
                 Direction::Incoming => LIST_INCOMING,
             },
             state: match &session.way {
-                Way::Outgoing(way) if session.orphan || way.carries.is_some() => SESSION_CLOSED,
+                Way::Outgoing(way) if session.orphan || way.undone || way.carries.is_some() => {
+                    SESSION_CLOSED
+                }
                 Way::Outgoing(_) => SESSION_OPEN,
                 Way::Incoming(_) if session.is_closed_pending() => SESSION_UNFINISHED,
                 Way::Incoming(_) if session.is_unclaimed() => SESSION_UNCLAIMED,

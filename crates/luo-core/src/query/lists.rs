@@ -3,7 +3,8 @@
 //!
 //! Lists are given in pages of limited size; the cursor of the next page is the id
 //! of the last entry, so that a list goes on where it was even if others change it
-//! meanwhile, and says so if that very entry is gone.
+//! meanwhile, and says so if that very entry is gone. A caller who is killed before it is its
+//! turn gets EAGAIN.
 
 use luo_abi::contract::{
     DependencyInfo, FileInfo, ParticipantInfo, SessionInfo, FILE_MISSING, LIST_INCOMING,
@@ -75,7 +76,7 @@ pub fn list_files<H: Lock>(
     room: usize,
 ) -> Result<Page<FileInfo>, Error> {
     let mut page = Page::with_capacity(room)?;
-    host.now(|engine| engine.page_of_files(session, cursor, room, &mut page))?;
+    host.now_killable(|engine| engine.page_of_files(session, cursor, room, &mut page))??;
     Ok(page)
 }
 
@@ -90,7 +91,7 @@ pub fn list_arrived_files<H: Lock>(
     room: usize,
 ) -> Result<Page<FileInfo>, Error> {
     let mut page = Page::with_capacity(room)?;
-    host.now(|engine| engine.page_of_arrived(cursor, room, &mut page))?;
+    host.now_killable(|engine| engine.page_of_arrived(cursor, room, &mut page))??;
     Ok(page)
 }
 
@@ -108,10 +109,10 @@ pub fn list_dependencies<H: Lock>(
     room: usize,
 ) -> Result<Page<DependencyInfo>, Error> {
     let mut page = Page::with_capacity(room)?;
-    host.now(|engine| {
+    host.now_killable(|engine| {
         let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
         engine.page_of_dependencies(id, cursor, room, &mut page)
-    })?;
+    })??;
     for entry in page.entries.iter_mut() {
         entry.session = name_for(by, &entry.session);
     }
@@ -140,7 +141,7 @@ pub fn list_sessions<H: Lock>(
     room: usize,
 ) -> Result<Page<SessionInfo>, Error> {
     let mut page = Page::with_capacity(room)?;
-    host.now(|engine| engine.page_of_sessions(by, which, cursor, room, &mut page))?;
+    host.now_killable(|engine| engine.page_of_sessions(by, which, cursor, room, &mut page))??;
     for entry in page.entries.iter_mut() {
         entry.name = name_for(by, &entry.name);
     }
@@ -157,7 +158,7 @@ pub fn list_participants<H: Lock>(
     room: usize,
 ) -> Result<Page<ParticipantInfo>, Error> {
     let mut page = Page::with_capacity(room)?;
-    host.now(|engine| engine.page_of_participants(cursor, room, &mut page))?;
+    host.now_killable(|engine| engine.page_of_participants(cursor, room, &mut page))??;
     Ok(page)
 }
 

@@ -98,6 +98,6 @@ impl<H: Host> Engine<H> {
         if self.closed_pending == 0 {
             return None;
         }
-        self.next_within(scope, after, Session::is_closed_pending)
+        self.next_closed(scope, after, Session::is_closed_pending)
     }
 }

@@ -78,9 +78,10 @@ struct Job<H: Host> {
 /// has do it.
 ///
 /// # Errors
-/// Those of [`take_over`], also if a worker has got them.
+/// Those of [`take_over`], also if a worker has got them; EAGAIN also if the caller was killed
+/// before the first look.
 pub(crate) fn bring_over<H: Lock>(host: &H) -> Result<(), Error> {
-    let tries = match host.now(|engine| engine.look_at_takeover()) {
+    let tries = match host.now_killable(|engine| engine.look_at_takeover())? {
         Look::Over(outcome) => return outcome,
         Look::Wanted { tries } => tries,
     };

@@ -31,8 +31,9 @@ pub struct Incoming {
     pub label: u8,
     pub files: Vec<(File, Retrieval)>,
     pub claimed: bool,
-    /// Was closed and could not be finished.
+    /// Was closed and could not be finished, and before how many others.
     pub pending: bool,
+    pub closed_at: usize,
     pub orphan: bool,
     pub finished: bool,
     /// Tokens of files that the previous kernel could not hand over.
@@ -73,6 +74,8 @@ pub struct Machine {
     pub flb_out_holders: usize,
     /// Files, holders and state of the FLB that arrived.
     pub flb_in: Option<(usize, usize, Flb)>,
+    /// Sessions that were closed and could not be finished.
+    pub closings: usize,
     pub log: Vec<String>,
 }
 
@@ -254,8 +257,12 @@ impl Machine {
         if outcome.is_ok() {
             self.incoming.remove(at);
         } else {
-            self.incoming[at].claimed = false;
-            self.incoming[at].pending = true;
+            let session = &mut self.incoming[at];
+            session.claimed = false;
+            if !std::mem::replace(&mut session.pending, true) {
+                session.closed_at = self.closings;
+                self.closings += 1;
+            }
         }
         self.settle_update();
         outcome
@@ -398,6 +405,7 @@ impl Machine {
                 .collect(),
             claimed: false,
             pending: false,
+            closed_at: 0,
             orphan: false,
             finished: false,
             lost: session.lost,
@@ -417,19 +425,15 @@ impl Machine {
     pub fn open(&mut self) -> usize {
         self.opened = true;
         let mut unfinished = 0;
-        let mut at = 0;
-        while at < self.incoming.len() {
-            let session = &self.incoming[at];
-            let retry = session.pending && !session.claimed;
-            if retry && self.frozen {
-                unfinished += 1;
-            } else if retry {
-                if self.close_incoming(at).is_ok() {
-                    continue;
-                }
+        // In the order in which they were closed.
+        let waits = self.incoming.iter().filter(|s| s.pending && !s.claimed);
+        let mut waits: Vec<_> = waits.map(|s| (s.closed_at, s.label)).collect();
+        waits.sort_unstable();
+        for (_, label) in waits {
+            let at = self.incoming.iter().position(|s| s.label == label).unwrap();
+            if self.frozen || self.close_incoming(at).is_err() {
                 unfinished += 1;
             }
-            at += 1;
         }
         self.settle_update();
         unfinished

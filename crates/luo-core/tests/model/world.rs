@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! A machine and its model, side by side.
 
-use luo_core::{Direction, Error, Retrieval, SessionId};
+use luo_core::{Actor, Direction, Error, Retrieval, SessionId};
 
 use super::machine::Flb;
 use super::{name, ops, Call, Errno, Expected, Fault, Incoming, Machine, Op, TestHost};
@@ -175,7 +175,7 @@ impl World {
             Some(Fault::Open) => Err(Errno::EBADF),
             _ => Ok(host.new_file(kind, object)),
         };
-        ops::preserve_file(host, session, token, open)
+        ops::preserve_file(host, Actor::Administrator, session, token, open)
     }
 
     fn claim(&mut self, label: u8) -> (Result<(), Error>, Expected) {

@@ -213,7 +213,10 @@ enum luo_image luo_shim_image_now(void)
 	return image;
 }
 
-/* Pages that the previous kernel preserved are given away by one task at a time. */
+/*
+ * Pages that the previous kernel preserved are given away by one task at a time, which is none
+ * of a user's: see luo_line.c.
+ */
 static DEFINE_MUTEX(luo_shim_handed);
 
 void luo_shim_lock_handed(void)
