@@ -23,6 +23,7 @@ mod implicit;
 mod killed;
 mod kinds;
 mod late;
+mod late_handlers;
 mod lifetime;
 mod log;
 mod lost;
@@ -94,6 +95,7 @@ pub const TOPICS: &[Topic] = &[
     topic("image", image::CASES),
     topic("carry", carry::CASES),
     topic("lost", lost::CASES),
+    topic("late-handlers", late_handlers::CASES),
     topic("scale", scale::CASES),
 ];
 

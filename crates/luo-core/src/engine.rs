@@ -50,9 +50,6 @@ pub struct Engine<H: Host> {
     pub(crate) under_way: UnderWay,
 
     pub(crate) handlers: Slab<of::Handler, Handler<H>>,
-    /// Counts registrations, to tell whether looking for a handler again is
-    /// worth it.
-    pub(crate) registrations: u64,
     pub(crate) flbs: Slab<of::Flb, Flb<H>>,
     pub(crate) arrived_flbs: Vec<flb::Arrived<H>>,
     /// In the order of registration; changes in no transition.
@@ -156,7 +153,6 @@ impl<H: Host> Engine<H> {
             update: UpdateState::new(),
             under_way: UnderWay::NONE,
             handlers: Slab::new(),
-            registrations: 0,
             flbs: Slab::new(),
             arrived_flbs: Vec::new(),
             subsystems: Vec::new(),

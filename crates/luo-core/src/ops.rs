@@ -24,12 +24,14 @@
 //! | [`catch_up`] | the first call on an open descriptor of the device |
 //! | [`reboot`] | reboot by kexec |
 //! | [`need_object`], [`need_file`], [`needed_file`] | a handler says, or gets, what its file needs |
+//! | [`register_handler`], [`unregister_handler`] | file handlers, at any time |
 //! | [`flb_get_incoming`] and its kin | drivers' access to FLBs |
 
 pub use crate::graph::{MAX_DEPENDENCIES_PER_FILE, MAX_SEARCH};
 pub use crate::participant::flb_life::{
     flb_get_incoming, flb_get_outgoing, flb_put_incoming, flb_put_outgoing,
 };
+pub use crate::participant::register::{register_handler, unregister_handler};
 pub use crate::patience::{parse_patience, MOST_PATIENCE, PATIENCE};
 pub use crate::query::lists::{
     list_arrived_files, list_dependencies, list_files, list_participants, list_sessions, Page,

@@ -19,6 +19,7 @@
 pub(crate) mod dependency;
 mod file;
 pub(crate) mod finish;
+mod late_handler;
 pub(crate) mod need;
 pub(crate) mod open;
 pub(crate) mod pages;

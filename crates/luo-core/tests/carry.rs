@@ -7,7 +7,7 @@ use luo_core::mem::fault;
 use luo_core::ops::{self, Needed};
 use luo_core::{Access, Actor, Error, Failure, FileName};
 
-use crate::support::{handed, name, Call, TestHandler, TestHost};
+use crate::support::{handed, name, Call, TestHost};
 
 fn cache(token: u64) -> Needed {
     Needed::In(name("cache"), token)
@@ -256,7 +256,7 @@ fn what_needs_a_file_of_one_that_is_superseded_is_lost() {
 #[test]
 fn a_handler_that_is_gone_cannot_carry() {
     let (host, _) = scene();
-    let gone = host.engine(|engine| engine.unregister_handler(&TestHandler(0)));
+    let gone = host.unregister(0);
     assert_eq!(gone, Ok(()));
     host.fail(Call::PinHandler, 0, Errno::ENODEV);
     let why = host.reboot().unwrap_err();

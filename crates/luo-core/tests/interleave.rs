@@ -15,7 +15,7 @@ use luo_core::ops::{self, Needed};
 use luo_core::{Actor, Error, SessionId};
 
 use crate::support::host::TestObject;
-use crate::support::{name, Call, Counts, Handed, TestHandler, TestHost};
+use crate::support::{name, Call, Counts, Handed, TestHost};
 
 struct Scene {
     host: TestHost,
@@ -239,10 +239,7 @@ const OPERATIONS: &[Operation] = &[
         }
     }),
     ("change of handlers", |scene| {
-        let table = TestHandler(1);
-        let _ = scene
-            .host
-            .engine(|engine| engine.unregister_handler(&table));
+        let _ = scene.host.unregister(1);
         scene.host.register(1);
     }),
 ];

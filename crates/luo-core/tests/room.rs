@@ -211,11 +211,7 @@ fn transitions() {
 #[test]
 fn steps_of_a_host() {
     let scene = || (TestHost::boot(None, false), ());
-    let register = |host: &TestHost, ()| {
-        let table = || TestHandler(0);
-        ops::with_room(|| host.engine(|engine| engine.register_handler(compat("file", 0), table())))
-    };
-    assert!(each_wait(scene, |host, _| register(host, ())) > 0);
+    assert!(each_wait(scene, |host, ()| host.register_as(compat("file", 0), 0)) > 0);
     let scene = || {
         let host = TestHost::boot(None, false);
         host.register(0);

@@ -7,7 +7,7 @@ use luo_abi::rfc::State;
 use luo_core::{Access, Actor, Error, SessionId, SessionName, ops};
 use luo_testhost::TestHost;
 
-use super::machine::boot;
+use super::machine::{boot, open};
 use crate::queries;
 
 /// What the next kernel does with what it gets.
@@ -131,7 +131,7 @@ fn go_on(host: TestHost) {
     let carried = report.carried;
     let (next, admitted) = boot(host.kexec());
     assert_eq!(admitted, Ok(()));
-    next.open().expect("what was carried on");
+    open(&next).expect("what was carried on");
     let arrived = queries::sessions(&next, LIST_INCOMING);
     assert_eq!(arrived.len(), carried);
     let names = |all: &[luo_abi::contract::SessionInfo]| {

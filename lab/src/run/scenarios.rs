@@ -425,7 +425,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             expect: Expect {
                 // Each kind, that those which are refused veto a reboot, and a kernel that
                 // takes nothing over.
-                cases: 85,
+                cases: 87,
                 named: &[],
                 exactly: false,
                 kexecs: None,

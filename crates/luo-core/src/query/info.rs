@@ -116,6 +116,9 @@ impl<H: Host> Engine<H> {
                 info.cause = CAUSE_CARRY;
                 info.session = *session.room();
                 info.token = token.unwrap_or(0);
+                if let Error::NeverHandled(handler) = why {
+                    info.participant = *handler.room();
+                }
                 if let Error::NotCarried(on) | Error::DependencyFailed { on, .. } = why {
                     info.on_session = *on.session.room();
                     info.on_token = on.token;

@@ -8,7 +8,8 @@
 
 use luo_abi::contract::{
     DependencyInfo, FileInfo, ParticipantInfo, SessionInfo, FILE_MISSING, LIST_INCOMING,
-    LIST_OUTGOING, PARTICIPANT_FILE_HANDLER, PARTICIPANT_FLB, PARTICIPANT_SUBSYSTEM,
+    LIST_OUTGOING, PARTICIPANT_AWAITED, PARTICIPANT_FILE_HANDLER, PARTICIPANT_FLB,
+    PARTICIPANT_SUBSYSTEM,
 };
 use luo_abi::uapi::SESSION_NAME_LENGTH;
 
@@ -148,7 +149,7 @@ pub fn list_sessions<H: Lock>(
     Ok(page)
 }
 
-/// Handlers, FLBs and subsystems. They are few: the cursor counts them.
+/// Handlers, FLBs and subsystems, and handlers that files wait for. They are few: the cursor counts them.
 ///
 /// # Errors
 /// [`Error::NoMemory`].
@@ -341,7 +342,7 @@ impl<H: Host> Engine<H> {
             reserved: 0,
             name: *name,
         };
-        let handlers = self.handlers.iter().filter(|(_, h)| h.registered);
+        let handlers = self.handlers.iter().filter(|(_, h)| h.is_registered());
         let handlers =
             handlers.map(|(_, h)| entry(PARTICIPANT_FILE_HANDLER, h.files as u64, h.name.room()));
         let flbs = self
@@ -350,9 +351,18 @@ impl<H: Host> Engine<H> {
             .map(|(_, flb)| entry(PARTICIPANT_FLB, flb.outgoing.files, flb.name.room()));
         let subsystems = self.subsystems.iter();
         let subsystems = subsystems.map(|s| entry(PARTICIPANT_SUBSYSTEM, 0, s.name.room()));
+        let awaited = self.handlers.iter();
+        let awaited = awaited.filter(|(_, h)| !h.is_registered() && h.waiting > 0);
+        let awaited =
+            awaited.map(|(_, h)| entry(PARTICIPANT_AWAITED, h.waiting as u64, h.name.room()));
         let begin = usize::try_from(cursor).unwrap_or(usize::MAX);
         let mut full = false;
-        for (at, entry) in handlers.chain(flbs).chain(subsystems).enumerate() {
+        for (at, entry) in handlers
+            .chain(flbs)
+            .chain(subsystems)
+            .chain(awaited)
+            .enumerate()
+        {
             page.total = page.total.saturating_add(1);
             if at >= begin && !full && !page.add(room, entry)? {
                 page.next = at as u64;

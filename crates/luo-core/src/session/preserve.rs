@@ -386,7 +386,7 @@ impl<H: Host> Engine<H> {
         self.objects.reserve_at(self.files.last_beside(id.slot))?;
         // It may have been unregistered since it was found.
         let entry = self.handlers.get_mut(handler);
-        let entry = entry.filter(|entry| entry.registered);
+        let entry = entry.filter(|entry| entry.is_registered());
         let entry = entry.ok_or(Error::NoHandler)?;
         entry.files = entry.files.saturating_add(1);
         match self.files.get_mut(id) {

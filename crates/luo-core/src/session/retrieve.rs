@@ -33,7 +33,8 @@ use crate::within::Within;
 ///
 /// # Errors
 /// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::Frozen`],
-/// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
+/// [`Error::NoMemory`], [`Error::Awaits`], [`Error::AwaitsHandler`],
+/// [`Error::DependencyFailed`], [`Error::Lost`]; or
 /// what the handler said, then and each time after: a handler that failed is not asked again,
 /// unless it said that it can be ([`Unrestored::Now`]).
 pub fn retrieve_file<H: Lock>(
@@ -62,7 +63,8 @@ pub fn retrieve_file<H: Lock>(
 ///
 /// # Errors
 /// [`Error::NotUpdated`], [`Error::NoToken`], [`Error::AlreadyRestored`],
-/// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
+/// [`Error::NoMemory`], [`Error::Awaits`], [`Error::AwaitsHandler`],
+/// [`Error::DependencyFailed`], [`Error::Lost`]; or
 /// what the handler said, then and each time after.
 pub fn restore_file<H: Lock>(host: &H, token: u64) -> Result<(FileId, H::File), Error> {
     let (id, plan) = with_room(|| {
@@ -110,7 +112,7 @@ fn retrieve_one<H: Lock>(host: &H, id: FileId) -> Result<Option<H::File>, Error>
     let begun = with_room(|| {
         host.wait_killable(|engine| {
             ready!(engine.update.admits())?;
-            engine.begin_retrieve(id)
+            engine.begin_retrieve(host, id)
         })?
     })?;
     carry_out(host, Within::Call, begun)
@@ -120,7 +122,7 @@ fn retrieve_one<H: Lock>(host: &H, id: FileId) -> Result<Option<H::File>, Error>
 pub(crate) fn retrieve_in_transition<H: Lock>(host: &H, id: FileId) -> Result<H::File, Error> {
     // It waits for no call: one that is at it still does not end.
     let begun = with_room(|| {
-        host.now(|engine| match engine.begin_retrieve(id) {
+        host.now(|engine| match engine.begin_retrieve(host, id) {
             Poll::Ready(begun) => begun,
             Poll::Pending => Err(Errno::EBUSY.into()),
         })
@@ -298,7 +300,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    fn begin_retrieve(&mut self, id: FileId) -> Poll<Result<Begun<H>, Error>> {
+    fn begin_retrieve(&mut self, host: &H, id: FileId) -> Poll<Result<Begun<H>, Error>> {
         let place = self.files.get(id).map(|file| (file.session, file.token));
         let Some((session, token)) = place else {
             return Poll::Ready(Ok(Begun::Gone));
@@ -309,6 +311,9 @@ impl<H: Host> Engine<H> {
             Some(false) => {}
         }
         self.objects.reserve_at(self.files.last_beside(id.slot))?;
+        if !self.has_handler(host, id) {
+            return Poll::Ready(Err(self.about_handler(id, Error::AwaitsHandler)));
+        }
         let Some(file) = self.files.get_mut(id) else {
             return Poll::Ready(Ok(Begun::Gone));
         };

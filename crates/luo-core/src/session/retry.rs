@@ -83,7 +83,7 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<bool, Error> {
             Poll::Ready(locked) => locked?,
             Poll::Pending => return Ok(false),
         }
-        finishing.begin(engine);
+        finishing.begin(host, engine);
         Ok(true)
     })?;
     if begun {

@@ -325,9 +325,7 @@ impl<H: Host> Engine<H> {
             Handover::Nothing | Handover::Taken => false,
             // Somebody is at it and does not come to an end.
             Handover::Working | Handover::Refused(_) => true,
-            Handover::Waiting { fields, .. } | Handover::Incomplete { fields, .. } => {
-                fields.sessions != 0
-            }
+            Handover::Waiting { fields, .. } => fields.sessions != 0,
         }
     }
 }

@@ -40,9 +40,8 @@ pub fn catch_up<H: Lock>(host: &H, by: Actor, report: impl FnMut(&Error)) -> Res
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether what the previous kernel left is known to be refused for good: then the
-    /// device cannot be opened. A refusal that can pass, for want of a handler, does not
-    /// count: each call tries again.
+    /// Whether what the previous kernel left is known to be refused: then the device cannot be
+    /// opened.
     ///
     /// # Errors
     /// [`Error::Refused`].

@@ -46,7 +46,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             Poll::Pending => return Poll::Pending,
         }
         match is_claimed {
-            true => finishing.begin(engine),
+            true => finishing.begin(host, engine),
             false => finishing.refuse(Error::NoSession),
         }
         Poll::Ready(true)
@@ -110,7 +110,7 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
                 Closing::Gone(engine.is_more_to_do(scope).then_some(scope))
             }
             Some(Direction::Incoming) => {
-                finishing.begin(engine);
+                finishing.begin(host, engine);
                 Closing::Ended(scope)
             }
         })

@@ -51,6 +51,16 @@ __rust_helper void rust_helper_luo_module_put(struct module *module)
 	module_put(module);
 }
 
+/* Built in, or a module whose init is over and that is not on its way out. */
+__rust_helper bool rust_helper_luo_module_is_ready(struct module *module)
+{
+#ifdef CONFIG_MODULES
+	return !module || READ_ONCE(module->state) == MODULE_STATE_LIVE;
+#else
+	return true;
+#endif
+}
+
 __rust_helper bool rust_helper_luo_fatal_signal_pending(struct task_struct *task)
 {
 	return fatal_signal_pending(task);

@@ -15,8 +15,8 @@ use luo_calls::{CallHost, Level};
 use luo_core::note::Unread;
 use luo_core::ops::Report;
 use luo_core::{
-    Access, Engine, Error, Failure, Host, Lock, PageError, Part, Refusal, UserKinds, Wake, Whom,
-    Woken, QUEUES,
+    Access, Compat, Engine, Error, Failure, FileName, Host, Lock, PageError, Part, UserKinds, Wake,
+    Whom, Woken, QUEUES,
 };
 
 use crate::errands::{self, Errand};
@@ -602,8 +602,16 @@ impl Host for Linux {
         luo_calls::log::refused(self, why);
     }
 
-    fn lost_unhandled(&self, first: &Refusal, more: u64) {
-        luo_calls::log::lost_unhandled(self, first, more);
+    fn handler_is_missing(&self, handler: &Compat, first: &FileName, more: usize) {
+        luo_calls::log::handler_is_missing(self, handler, first, more);
+    }
+
+    fn more_are_missing(&self, handlers: usize) {
+        luo_calls::log::more_are_missing(self, handlers);
+    }
+
+    fn handler_has_come(&self, handler: &Compat, files: usize) {
+        luo_calls::log::handler_has_come(self, handler, files);
     }
 
     fn user_kinds(&self) -> UserKinds {
