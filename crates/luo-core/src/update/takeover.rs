@@ -146,7 +146,8 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
     // Whatever is left of it has pins, which go without the lock.
     let mut draft = Some(draft);
     let installed = with_any_room(|| host.now(|engine| engine.try_install(host, job, &mut draft)));
-    let (pages, missing) = match installed {
+    // As has what is left of its files.
+    let (pages, missing, _files) = match installed {
         Ok(Some(installed)) => installed,
         Ok(None) => return Ok(false),
         Err(why) => {
@@ -176,8 +177,9 @@ impl<H: Host> Job<H> {
     }
 }
 
-/// The pages that were read from, and the handlers that are missing.
-type Installed = (Vec<u64>, Vec<Missing>);
+/// The pages that were read from, the handlers that are missing, and what is left of the files
+/// that were read.
+type Installed<H> = (Vec<u64>, Vec<Missing>, Vec<FileDraft<H>>);
 
 impl<H: Host> Engine<H> {
     fn admit(&mut self, root: u64, early: Early<H>) {
@@ -274,7 +276,7 @@ impl<H: Host> Engine<H> {
         host: &H,
         job: &Job<H>,
         read: &mut Option<Draft<H>>,
-    ) -> Result<Option<Installed>, Error> {
+    ) -> Result<Option<Installed<H>>, Error> {
         let draft = read.as_ref().ok_or(Error::Inconsistent)?;
         if !self.knows(draft) {
             let (root, fields) = (job.root, job.fields);
@@ -317,7 +319,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Makes what was read part of the engine; gives back the pages it was on.
-    fn install(&mut self, host: &H, draft: Draft<H>) -> Installed {
+    fn install(&mut self, host: &H, draft: Draft<H>) -> Installed<H> {
         self.had_sessions = !draft.sessions.is_empty();
         let mut missing = draft.missing;
         for entry in missing.iter_mut() {
@@ -332,7 +334,8 @@ impl<H: Host> Engine<H> {
         // Only where there are dependencies: room for the ids is set aside then.
         let wanted = !draft.edges.is_empty();
         let mut ids = draft.ids;
-        for draft in draft.files {
+        let mut files = draft.files;
+        for draft in files.iter_mut() {
             // By its place: a file can be in no session but its own.
             let session = session_ids.get(draft.session).copied().flatten();
             let handler = match draft.handler {
@@ -360,16 +363,17 @@ impl<H: Host> Engine<H> {
                 }
             }
         }
-        (draft.pages, missing)
+        (draft.pages, missing, files)
     }
 
     fn install_file(
         &mut self,
         session: SessionId,
         handler: HandlerId,
-        draft: FileDraft<H>,
+        draft: &mut FileDraft<H>,
     ) -> Option<FileId> {
-        let arrived = match draft.handler {
+        let taken = core::mem::replace(&mut draft.handler, Found::Missing(0));
+        let arrived = match taken {
             Found::Here(taker) => Some(Arrived {
                 handler: taker.table,
                 pin: taker.pin,
