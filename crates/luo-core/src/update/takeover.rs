@@ -149,14 +149,15 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
     // Whatever is left of it has pins, which go without the lock.
     let mut draft = Some(draft);
     let installed = with_any_room(|| host.now(|engine| engine.try_install(job, &mut draft)));
-    let pages = match installed {
-        Ok(Some(pages)) => pages,
+    let (pages, left) = match installed {
+        Ok(Some(installed)) => installed,
         Ok(None) => return Ok(false),
         Err(why) => {
             host.now(|engine| engine.set_handover(job.after_failure(&why)));
             return Err(why);
         }
     };
+    drop(left);
     let (sessions, files) = counts;
     host.taken_over(sessions, files);
     if let Some(first) = first {
@@ -186,6 +187,10 @@ impl<H: Host> Job<H> {
         }
     }
 }
+
+/// The pages that were read from; and files whose session could not be added, which is for want
+/// of nothing that is known. They have pins, and so go without the lock.
+type Installed<H> = (Vec<u64>, Vec<FileDraft<H>>);
 
 impl<H: Host> Engine<H> {
     fn admit(&mut self, root: u64, early: Early<H>) {
@@ -290,7 +295,7 @@ impl<H: Host> Engine<H> {
         &mut self,
         job: &Job<H>,
         read: &mut Option<Draft<H>>,
-    ) -> Result<Option<Vec<u64>>, Error> {
+    ) -> Result<Option<Installed<H>>, Error> {
         let draft = read.as_ref().ok_or(Error::Inconsistent)?;
         if !self.knows(draft) {
             let (root, fields) = (job.root, job.fields);
@@ -332,7 +337,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Makes what was read part of the engine; gives back the pages it was on.
-    fn install(&mut self, draft: Draft<H>) -> Vec<u64> {
+    fn install(&mut self, draft: Draft<H>) -> Installed<H> {
         self.had_sessions = !draft.sessions.is_empty();
         let lost = self.lost_before.files.saturating_add(draft.unhandled);
         self.lost_before.files = lost;
@@ -345,10 +350,14 @@ impl<H: Host> Engine<H> {
         // Only where there are dependencies: room for the ids is set aside then.
         let wanted = !draft.edges.is_empty();
         let mut ids = draft.ids;
+        let mut left = Vec::new();
         for draft in draft.files {
             // By its place: a file can be in no session but its own.
             let session = session_ids.get(draft.session).copied().flatten();
-            let id = session.and_then(|session| self.install_file(session, draft));
+            let id = match session {
+                Some(session) => self.install_file(session, draft),
+                None => left.push(draft).ok().and(None),
+            };
             if wanted {
                 let _ = ids.push(id);
             }
@@ -369,7 +378,7 @@ impl<H: Host> Engine<H> {
                 }
             }
         }
-        draft.pages
+        (draft.pages, left)
     }
 
     fn install_file(&mut self, session: SessionId, draft: FileDraft<H>) -> Option<FileId> {
