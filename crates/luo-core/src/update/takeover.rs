@@ -147,7 +147,7 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
     let mut draft = Some(draft);
     let installed = with_any_room(|| host.now(|engine| engine.try_install(host, job, &mut draft)));
     // As has what is left of its files.
-    let (pages, missing, _files) = match installed {
+    let (pages, missing, _left) = match installed {
         Ok(Some(installed)) => installed,
         Ok(None) => return Ok(false),
         Err(why) => {

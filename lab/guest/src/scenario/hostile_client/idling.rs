@@ -59,10 +59,10 @@ impl Before<'_> {
     /// How long it takes to preserve a file of some pages and to take it back.
     fn keeping(&self) -> Result<Took> {
         let file = fill::memfd("beside", LENGTH, contents(LENGTH))?;
-        let token = Token(150);
+        let (session, token) = (&self.session, Token(150));
         Took::of(|| {
-            self.session.preserve_fd(&file, token)?;
-            Ok(self.session.unpreserve_fd(token)?)
+            session.preserve_fd(&file, token)?;
+            Ok(session.unpreserve_fd(token)?)
         })
     }
 
