@@ -9,10 +9,13 @@ use anyhow::{Context as _, Result};
 use luo_lab_protocol::MODULE_DIR;
 use luo_scenes::stage::within;
 
-use crate::init::Guest;
+use crate::command_line::CommandLine;
 
 /// In the order in which they need each other.
 const MODULES: [&str; 3] = ["irqbypass.ko", "kvm.ko", "kvm-amd.ko"];
+
+/// It is there once they are.
+const DEVICE: &str = "/dev/kvm";
 
 /// What the kernel measures time by.
 const CLOCK: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
@@ -23,13 +26,16 @@ pub(crate) const EARLY: &str = "tsc_early_khz";
 /// Measuring takes a second, and a busy host is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Loads KVM. What it takes for the frequency of the processor's counter is what the kernel says at
+/// Loads KVM, unless it is there. What it takes for the frequency of the processor's counter is what the kernel says at
 /// that moment: so the kernel was told, or has measured to the end.
 ///
 /// # Errors
 /// A module is not there, or the kernel does not take it.
-pub(crate) fn load_kvm(guest: &Guest) -> Result<()> {
-    if guest.line.get(EARLY).is_none() {
+pub(crate) fn load_kvm(line: &CommandLine) -> Result<()> {
+    if Path::new(DEVICE).exists() {
+        return Ok(());
+    }
+    if line.get(EARLY).is_none() {
         within(PATIENCE, "that the kernel knows its counter", || {
             Ok(fs::read_to_string(CLOCK)?.trim() == "tsc")
         })?;

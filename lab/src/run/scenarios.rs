@@ -386,8 +386,15 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             ..guests::in_kvm("guests-kvm-rust", guests::IN_KVM, ("rust", "rust-next"))
         },
         Scenario {
-            // Its first jump was seen, and not yet that the guest goes on after it.
-            when: When::Asked,
+            when: When::All,
+            ..guests::in_kvm("guests-gap-rust", guests::GAP, ("rust", "rust-next"))
+        },
+        Scenario {
+            when: When::All,
+            ..guests::in_kvm("guests-clocks-rust", guests::CLOCKS, ("rust", "rust-next"))
+        },
+        Scenario {
+            when: When::All,
             ..guests::guests("guests-huge-rust", guests::HUGE, ("rust", "rust-next"), 30)
         },
         Scenario {
@@ -402,6 +409,14 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         Scenario {
             when: When::All,
             ..vmm::vmm("vmm-kills-rust", vmm::KILLS, ("rust", "rust-next"), 60)
+        },
+        Scenario {
+            when: When::All,
+            ..vmm::vmm("vmm-c", vmm::SCENES, ("c", "c"), 60)
+        },
+        Scenario {
+            when: When::All,
+            ..vmm::vmm("vmm-clocks-rust", vmm::CLOCKS, ("rust", "rust-next"), 150)
         },
         chain("chain", kexecs),
         Scenario {
