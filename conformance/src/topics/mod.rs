@@ -28,6 +28,7 @@ mod lifetime;
 mod log;
 mod lost;
 mod memfds;
+mod modules;
 mod names;
 mod needs;
 mod owners;
@@ -81,6 +82,7 @@ pub const TOPICS: &[Topic] = &[
     topic("unpreserve", unpreserve::CASES),
     topic("dependencies", dependencies::CASES),
     topic("needs", needs::CASES),
+    topic("modules", modules::CASES),
     topic("subsystems", subsystems::CASES),
     topic("rust-participant", rust_participant::CASES),
     topic("waiting", waiting::CASES),

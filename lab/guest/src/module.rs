@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! KVM, which the kernels of the tests have as modules.
+//! Modules of the running kernel: where they are, and KVM, which the kernels of the tests have as
+//! such.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -40,16 +41,24 @@ pub(crate) fn load_kvm(line: &CommandLine) -> Result<()> {
             Ok(fs::read_to_string(CLOCK)?.trim() == "tsc")
         })?;
     }
-    let release = rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned();
-    let (_, variant) = release.split_once("-luo-").context("the kernel's name")?;
     for name in MODULES {
-        let path = Path::new(MODULE_DIR).join(variant).join(name);
+        let path = path(name)?;
         let what = || path.display().to_string();
         let module = File::open(&path).with_context(what)?;
         rustix::system::finit_module(module, c"", 0).with_context(what)?;
     }
     Ok(())
+}
+
+/// Where a module of the running kernel is, if it is there.
+///
+/// # Errors
+/// The kernel is not one of the laboratory's.
+pub(crate) fn path(file: &str) -> Result<PathBuf> {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let (_, variant) = release.split_once("-luo-").context("the kernel's name")?;
+    Ok(Path::new(MODULE_DIR).join(variant).join(file))
 }
