@@ -268,6 +268,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 "test_kho.max_mem=8388608",
                 // KUnit's tests run at boot, those of ours.
                 "kunit.enable=1",
+                "kunit.autorun=1",
                 "kunit.filter_glob=rust_liveupdate",
             ],
             cost: 6,
