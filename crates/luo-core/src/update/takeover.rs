@@ -120,7 +120,7 @@ pub fn take_over<H: Lock>(host: &H) -> Result<(), Error> {
     }
 }
 
-/// What is left to do about reading the handover.
+/// The rest of the work of reading the handover.
 enum Look {
     /// Nothing that could change this outcome.
     Over(Result<(), Error>),
@@ -145,7 +145,7 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
     };
     let counts = (draft.sessions.len(), draft.files.len());
     let (unhandled, first) = (draft.unhandled, draft.first_unhandled);
-    // Whatever is left of it has pins, which go without the lock.
+    // The rest of the draft has pins, which go without the lock.
     let mut draft = Some(draft);
     let installed = with_any_room(|| host.now(|engine| engine.try_install(job, &mut draft)));
     let pages = match installed {

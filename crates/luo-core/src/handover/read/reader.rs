@@ -280,7 +280,7 @@ impl<H: Host> Reader<'_, H> {
                 token,
                 handler: compat,
             };
-            // What a user has loses nobody else anything.
+            // A file of a user's must not make others lose anything.
             let session = self.draft.sessions.get(session);
             if session.and_then(|of| of.kind.owner.user()).is_none() {
                 return Err(why.into());
