@@ -157,7 +157,7 @@ impl<T: Subsystem + 'static> Registration<T> {
         })
     }
 
-    /// What this subsystem left in the previous kernel, until its
+    /// The data that this subsystem left in the previous kernel, until its
     /// [`finish`](Subsystem::finish) has been called.
     ///
     /// # Errors
