@@ -3,8 +3,8 @@
 //!
 //! A kernel of mainline's that has no handler for one file refuses everything that was handed over:
 //! one user's eventfd would lose everybody's memory. Every kernel reads memfds. So a user may
-//! preserve memfds alone, unless the administrator knows that the next kernel reads other kinds,
-//! too.
+//! preserve memfds alone, in whosever session, unless the administrator knows that the next kernel
+//! reads other kinds, too.
 
 use crate::text::Compat;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! The files for the next kernel: which of them are meant, how many, and in which order.
 
-use crate::engine::under_way::is_taken;
+use crate::engine::under_way::{is_taken, is_undone};
 use crate::engine::{files_of, Engine};
 use crate::graph::{First, Order};
 use crate::host::Host;
@@ -52,10 +52,13 @@ impl<H: Host> Engine<H> {
 
     /// Puts outgoing files in order, but for those of sessions that a call has for itself:
     /// it may be going along them. Of those only what is frozen is meant, which no call
-    /// goes along.
+    /// goes along but one that undoes the session.
     pub(crate) fn arrange_outgoing(&mut self, whose: Whose, first: First) -> Order {
         let (files, update) = (&self.files, &self.update);
-        let is_meant = |session: &Session<H>| whose == Whose::Frozen || !is_taken(session);
+        let is_meant = |session: &Session<H>| match whose {
+            Whose::Frozen => !is_undone(session),
+            _ => !is_taken(session),
+        };
         let all = files_of(&self.sessions, files, &self.outgoing, is_meant);
         let means = |id: &FileId| files.get(*id).is_some_and(|file| whose.means(file, update));
         self.graph.arrange(all.filter(means), first)

@@ -12,9 +12,10 @@ use crate::graph::First;
 use crate::host::{FileCallbacks, Host, Outgoing, Subject};
 use crate::id::{FileId, HandlerId};
 use crate::lock::Lock;
-use crate::session::preserve::{install, preserve_source, put_back_source, Taken};
+use crate::session::preserve::{install, preserve_source, put_back_source, Made, Taken};
 use crate::session::{Live, Source, Stage};
 use crate::walk::backwards;
+use crate::within::Within;
 
 /// Preserves a registered file; nothing happens to one that is preserved.
 pub(crate) fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
@@ -40,7 +41,9 @@ pub(crate) fn unfreeze_files<H: Lock>(host: &H) {
     // The freeze order is not stored: of those that were frozen, recomputing it gives the
     // same result.
     let frozen = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Frozen, First::Dependents);
-    backwards(host, frozen, |id| unfreeze_file(host, id));
+    backwards(host, frozen, |id| {
+        unfreeze_file(host, Within::Transition, id);
+    });
 }
 
 /// Freezes a file; nothing happens to one that is lost.
@@ -57,19 +60,20 @@ pub(crate) fn freeze_file<H: Lock>(host: &H, id: FileId) -> Result<(), Errno> {
         Ok(data) => (*data, true),
         Err(_) => (data, false),
     };
-    put_back(host, id, live, data, frozen);
+    put_back(host, Within::Transition, id, (live, data), frozen);
     outcome.map(|_| ())
 }
 
-pub(crate) fn unfreeze_file<H: Lock>(host: &H, id: FileId) {
+/// Unfreezes a file.
+pub(crate) fn unfreeze_file<H: Lock>(host: &H, within: Within, id: FileId) {
     if let Some((mut live, _, data)) = host.now(|engine| engine.take_live(id)) {
         live.unfreeze(host, data);
-        put_back(host, id, live, data, false);
+        put_back(host, within, id, (live, data), false);
     }
 }
 
-fn put_back<H: Lock>(host: &H, id: FileId, live: Live<H>, data: u64, frozen: bool) {
-    let old = host.now(|engine| {
+fn put_back<H: Lock>(host: &H, within: Within, id: FileId, (live, data): Made<H>, frozen: bool) {
+    let old = within.step(host, |engine| {
         if let Some(file) = engine.files.get_mut(id) {
             file.data = data;
             if let Some(outgoing) = file.as_outgoing_mut() {
