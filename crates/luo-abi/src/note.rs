@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What small files leave for the next kernel: a *note*, which is a page with a head and one
+//! Notes, which small files leave for the next kernel: a *note* is a page with a head and one
 //! structure of the file's kind. `luo_core::note` writes and reads them.
 //!
 //! A note grows at its end: [`Head::length`] says how much of it somebody has written. A reader

@@ -583,8 +583,8 @@ fn memory(name: &str, memory: u32, file: u32, cost: u32, proves: &'static str) -
 /// There is none of that name; the message lists them.
 pub fn find(name: &str, kexecs: u32) -> Result<Scenario> {
     let mut known = all(kexecs);
-    // Those of the kernels of the tests are for who works on one of them: they need no kernel
-    // of their own.
+    // Loads are run in the kernels of the tests, too: a developer who has changed such a kernel
+    // need not build one of the benchmarks.
     for variant in ["bench-c", "bench-rust", "c", "rust"] {
         for load in LOADS.iter().chain(ASKED) {
             known.push(bench(variant, load, Clock::Instructions));

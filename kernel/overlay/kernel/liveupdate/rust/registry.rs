@@ -21,7 +21,8 @@ use crate::sys::module::Owner;
 use crate::sys::subsystem::SubsystemTable;
 
 impl From<&HandlerTable> for Handler {
-    /// What C code means by a table: perhaps one of ours, which has no callbacks there.
+    /// The handler that C code means by a table: perhaps one of ours, which has no callbacks
+    /// there.
     fn from(table: &HandlerTable) -> Self {
         handlers::of_table(table).unwrap_or_else(|| Self::Table(table.clone()))
     }

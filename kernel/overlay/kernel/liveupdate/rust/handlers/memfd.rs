@@ -2,9 +2,9 @@
 //! The handler of memfds.
 //!
 //! Preserving holds a file still, refers to its pages where they are, and has Kexec
-//! HandOver keep them; nothing is copied, and a hole stays a hole. What is written
-//! afterwards arrives, too: at freeze the file is looked at again, for pages that have come
-//! into its holes, and for all that is known of it.
+//! HandOver keep them; nothing is copied, and a hole stays a hole. Bytes that
+//! a program writes afterwards arrive, too: at freeze the file is looked at again, for pages that
+//! have come into its holes, and for all that is known of it.
 //!
 //! Retrieving makes a file of which all that is true again, and puts the pages into it.
 //! They are charged to the control group that had them, if there is one of the same path. A
@@ -40,7 +40,8 @@ use pools::Counted;
 /// The seals that can be handed over: `MEMFD_LUO_ALL_SEALS` of mainline.
 const SEALS: u32 = 0x3f;
 
-/// What is kept of a preserved file. Dropping it ends everything, the last field last.
+/// The part of a preserved file that stays in this kernel. Dropping it ends everything, the last
+/// field last.
 pub(crate) struct Preserved {
     written: Written<PreservedPage>,
     counted: Counted,
@@ -159,7 +160,8 @@ impl Kind<Linux> for Memfds {
         Ok((address, preserved))
     }
 
-    /// What was written since arrives, too, and what has become of the file otherwise.
+    /// Bytes that were written since arrive, too, and so does whatever else has become of the
+    /// file.
     ///
     /// # Errors
     /// As for [`Self::preserve`].

@@ -62,7 +62,7 @@ pub(crate) struct Half {
     back: Back,
     /// Pages that are not in the file yet.
     missing: u64,
-    /// What comes after them.
+    /// The pages after them.
     left: Left,
 }
 
@@ -115,7 +115,7 @@ impl Left {
     fn free_all(mut self) {
         let mut back = Back::new(self.format);
         while self.rest.is_some() || self.got < self.found.runs.len() {
-            // What is gone is passed over. Without memory for a list, what is left stays
+            // Pages that are gone are passed over. Without memory for a list, the others stay
             // reserved until the next reboot.
             if self.get(&mut back).is_err() {
                 if log::may_say_more() {
@@ -141,7 +141,7 @@ fn unread(data: u64, why: Unread) -> Unrestored {
     match why {
         Unread::NoMemory => Unrestored::Now(Errno::ENOMEM),
         why => {
-            // Whose the rest is cannot be told: it stays reserved until the next reboot.
+            // Nobody can tell to which file the rest belongs: it stays reserved until the next reboot.
             if log::may_say_more() {
                 pr_err!("memfd at {data:#x} is not restored: {}\n", Say(why));
             }

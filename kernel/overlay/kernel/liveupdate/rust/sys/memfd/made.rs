@@ -20,7 +20,7 @@ use super::huge::HugeGroup;
 /// It is a memfd, and the reference is the only one.
 pub(crate) struct Made {
     pub(super) file: ARef<File>,
-    /// Who pays for its huge pages, if it is not the caller.
+    /// The group that pays for its huge pages, if it is not the caller's.
     pub(super) payer: Option<HugeGroup>,
 }
 

@@ -93,7 +93,7 @@ impl Still {
         Self(file.clone())
     }
 
-    /// What is known of the file now.
+    /// The facts of the file now.
     pub(crate) fn facts(&self) -> Facts {
         let mut facts = bindings::luo_memfd_facts::default();
         // SAFETY: By the type's invariant, and the structure is valid for writes.
