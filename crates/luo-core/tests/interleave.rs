@@ -239,8 +239,9 @@ const OPERATIONS: &[Operation] = &[
         }
     }),
     ("change of handlers", |scene| {
+        // Of two who change it one may find that the other has.
         let _ = scene.host.unregister(1);
-        scene.host.register(1);
+        let _ = scene.host.try_register(1);
     }),
 ];
 
@@ -291,7 +292,7 @@ fn all_pairs(frozen: bool, opened: bool) {
                     Err(_) => panic!("{}, at step {at}: {}", first.0, second.0),
                 }
             }
-            assert!(at > 0 || first.0 == "change of handlers", "{}", first.0);
+            assert!(at > 0, "{}", first.0);
         }
     }
 }
