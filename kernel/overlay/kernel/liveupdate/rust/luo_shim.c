@@ -12,6 +12,7 @@
 #include <linux/kobject.h>
 #include <linux/kstrtox.h>
 #include <linux/liveupdate.h>
+#include <linux/liveupdate_kvm.h>
 #include <linux/liveupdate_subsystem.h>
 #include <linux/memcontrol.h>
 #include <linux/ratelimit.h>
@@ -37,6 +38,10 @@ EXPORT_SYMBOL_GPL(liveupdate_flb_put_outgoing);
 EXPORT_SYMBOL_GPL(liveupdate_register_subsystem);
 EXPORT_SYMBOL_GPL(liveupdate_unregister_subsystem);
 EXPORT_SYMBOL_GPL(liveupdate_get_subsystem_data);
+#ifdef CONFIG_LIVEUPDATE_KVM_RUST
+EXPORT_SYMBOL_GPL(luo_kvm_register);
+EXPORT_SYMBOL_GPL(luo_kvm_unregister);
+#endif
 
 static int __init luo_shim_parameter(char *value)
 {
