@@ -73,6 +73,8 @@ pub enum Role {
     /// Has the kernel take the second page of the memory that it inherits for one that has failed,
     /// and reads it, which ends it.
     Poison,
+    /// Calls KVM with the virtual machine that it inherits, and exits.
+    Machine,
     /// Is a client of cpr-luo's shape, and then waits to be killed; see [`crate::vmm`].
     Vmm,
     /// Is the owner of a session as far as a step, and then waits to be killed.
@@ -117,6 +119,7 @@ impl Role {
             Self::Retrieve,
             Self::Map,
             Self::Poison,
+            Self::Machine,
             Self::Vmm,
         ];
         events.chain(others).chain(steps)
@@ -130,7 +133,12 @@ impl Role {
             Self::Create => Some(uapi::CREATE_SESSION),
             Self::Preserve => Some(uapi::SESSION_PRESERVE_FD),
             Self::Retrieve => Some(uapi::SESSION_RETRIEVE_FD),
-            Self::Hold | Self::Map | Self::Poison | Self::Vmm | Self::Own(_) => None,
+            Self::Hold
+            | Self::Map
+            | Self::Poison
+            | Self::Machine
+            | Self::Vmm
+            | Self::Own(_) => None,
         }
     }
 }
@@ -205,6 +213,12 @@ fn play(role: Role, session: &str) -> Result<()> {
                 map.load(PAGE)?;
             }
             Ok(poisoned?)
+        }
+        Role::Machine => {
+            let machine = luo_sys::kvm::machine(&kvm_ioctls::Kvm::new()?, input)?;
+            let made = machine.create_vcpu(0);
+            made.map(drop)
+                .map_err(|why| process::exit(why.errno()))
         }
         Role::Vmm => crate::vmm::run(session, input, say_ready),
         Role::Hold => wait_to_be_killed(input),

@@ -2,7 +2,7 @@
 //! KVM, which the kernels of the tests have as modules.
 
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -23,6 +23,26 @@ pub(crate) const EARLY: &str = "tsc_early_khz";
 /// Measuring takes a second, and a busy host is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Loads KVM at once, if the modules of this kernel are there: for who does not care what it takes
+/// for the frequency of the processor's counter.
+///
+/// # Errors
+/// The kernel does not take one that is there.
+pub(crate) fn load_kvm_at_once() -> Result<()> {
+    match has_kvm()? {
+        true => load(),
+        false => Ok(()),
+    }
+}
+
+/// Whether the modules of this kernel are there.
+///
+/// # Errors
+/// It cannot be told which kernel this is.
+pub(crate) fn has_kvm() -> Result<bool> {
+    Ok(folder()?.try_exists()?)
+}
+
 /// Loads KVM. What it takes for the frequency of the processor's counter is what the kernel says at
 /// that moment: so the kernel was told, or has measured to the end.
 ///
@@ -34,13 +54,23 @@ pub(crate) fn load_kvm(guest: &Guest) -> Result<()> {
             Ok(fs::read_to_string(CLOCK)?.trim() == "tsc")
         })?;
     }
+    load()
+}
+
+/// Where the modules of this kernel are.
+fn folder() -> Result<PathBuf> {
     let release = rustix::system::uname()
         .release()
         .to_string_lossy()
         .into_owned();
     let (_, variant) = release.split_once("-luo-").context("the kernel's name")?;
+    Ok(Path::new(MODULE_DIR).join(variant))
+}
+
+fn load() -> Result<()> {
+    let folder = folder()?;
     for name in MODULES {
-        let path = Path::new(MODULE_DIR).join(variant).join(name);
+        let path = folder.join(name);
         let what = || path.display().to_string();
         let module = File::open(&path).with_context(what)?;
         rustix::system::finit_module(module, c"", 0).with_context(what)?;

@@ -81,12 +81,13 @@ impl Scenario {
 }
 
 /// How many behaviour tests there are. A test of `xtask`, which knows the suite, compares.
-pub const CONFORMANCE: usize = 680;
+pub const CONFORMANCE: usize = 707;
 
 /// The behaviour tests of `conformance/`, on one implementation.
 fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
     let name = format!("conformance-{on}");
     Scenario {
+        needs: &[Artifact::Kvm],
         first,
         next: vec![next],
         args: vec![format!("on:{on}")],
@@ -414,6 +415,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             ..chain("chain-memfd", FILE_CHAIN)
         },
         Scenario {
+            needs: &[Artifact::Kvm],
             next: vec!["rust"],
             args: vec!["kind:all".to_owned()],
             processors: Processors::ONE_THAT_BOOTS,
@@ -424,7 +426,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             expect: Expect {
                 // Each kind, that those which are refused veto a reboot, and a kernel that
                 // takes nothing over.
-                cases: 85,
+                cases: 86,
                 named: &[],
                 exactly: false,
                 kexecs: None,

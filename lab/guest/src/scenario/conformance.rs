@@ -11,7 +11,7 @@ use luo_conformance::{Implementation, Machine, Onward, Report, Vehicle, Verdict,
 use luo_lab_protocol::Outcome;
 
 use crate::init::Guest;
-use crate::{kexec, port};
+use crate::{kexec, module, port};
 
 /// The argument with the journey's log.
 const LOG: &str = "log";
@@ -24,6 +24,8 @@ const STRAYED: &str = "strayed";
 
 /// Runs all cases.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
+    // Before anybody opens the device: what a machine has left is for its handler.
+    module::load_kvm_at_once()?;
     let on: Implementation = guest.args.text("on").context("on: what?")?.parse()?;
     drive(on, &Vm { guest }, &mut report)
 }
