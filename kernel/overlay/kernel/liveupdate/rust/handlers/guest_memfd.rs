@@ -180,8 +180,9 @@ fn begin(linux: &Linux, of: &Subject, data: u64) -> Result<KBox<Half>, Unrestore
         free(linux, data, &note);
         Unrestored::Ever(errno)
     })?;
+    let flags = note.flags;
     let begun = Half::begin(FORMAT, note.pages, |facts, _| {
-        let file = memory::make(&machine, facts.size, note.flags)?;
+        let file = memory::make(&machine, facts.size, flags)?;
         Made::guest(file, facts)
     });
     begun.inspect_err(|why| {
