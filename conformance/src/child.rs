@@ -133,12 +133,9 @@ impl Role {
             Self::Create => Some(uapi::CREATE_SESSION),
             Self::Preserve => Some(uapi::SESSION_PRESERVE_FD),
             Self::Retrieve => Some(uapi::SESSION_RETRIEVE_FD),
-            Self::Hold
-            | Self::Map
-            | Self::Poison
-            | Self::Machine
-            | Self::Vmm
-            | Self::Own(_) => None,
+            Self::Hold | Self::Map | Self::Poison | Self::Machine | Self::Vmm | Self::Own(_) => {
+                None
+            }
         }
     }
 }
@@ -217,8 +214,7 @@ fn play(role: Role, session: &str) -> Result<()> {
         Role::Machine => {
             let machine = luo_sys::kvm::machine(&kvm_ioctls::Kvm::new()?, input)?;
             let made = machine.create_vcpu(0);
-            made.map(drop)
-                .map_err(|why| process::exit(why.errno()))
+            made.map(drop).map_err(|why| process::exit(why.errno()))
         }
         Role::Vmm => crate::vmm::run(session, input, say_ready),
         Role::Hold => wait_to_be_killed(input),

@@ -41,17 +41,40 @@ pub(super) const CASES: &[Case] = &[
     shared("one-that-nobody-wants-is-let-go-of", leave_full, unwanted).but(NO_HANDLER),
     shared("it-goes-on-once-more", leave_split, leave_again).but(NO_HANDLER),
     here("memory-needs-its-machine", memory::alone_refused).but(NO_HANDLER),
-    here("memory-without-its-machine-fails-the-update", memory::missing_one).but(NO_HANDLER),
+    here(
+        "memory-without-its-machine-fails-the-update",
+        memory::missing_one,
+    )
+    .but(NO_HANDLER),
     here("memory-that-is-not-shared-is-refused", memory::private).but(NO_HANDLER),
     here("memory-is-held-still", memory::held).but(NO_HANDLER),
     here("frozen-memory-gets-no-page", memory::frozen).but(&[missing(NO_EVENTS)]),
     here("a-refused-kexec-leaves-memory-as-it-is", memory::vetoed).but(NO_HANDLER),
     shared("memory-comes-back", memory::leave, memory::as_it_was).but(NO_HANDLER),
-    shared("its-machine-comes-back-before", memory::leave, memory::first).but(NO_HANDLER),
-    shared("memory-written-later-comes-back", memory::leave_late, memory::late).but(NO_HANDLER),
-    shared("a-guest-goes-on-with-it", memory::leave_guest, memory::guest).but(NO_HANDLER),
-    shared("memory-that-nobody-wants-is-let-go-of", memory::leave, memory::unwanted)
-        .but(NO_HANDLER),
+    shared(
+        "its-machine-comes-back-before",
+        memory::leave,
+        memory::first,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "memory-written-later-comes-back",
+        memory::leave_late,
+        memory::late,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "a-guest-goes-on-with-it",
+        memory::leave_guest,
+        memory::guest,
+    )
+    .but(NO_HANDLER),
+    shared(
+        "memory-that-nobody-wants-is-let-go-of",
+        memory::leave,
+        memory::unwanted,
+    )
+    .but(NO_HANDLER),
     alone(
         "unclaimed-they-go-on",
         &[memory::leave_guest, untouched, memory::guest],

@@ -61,7 +61,10 @@ fn needs(session: &Session) -> Result<Vec<u64>> {
 pub(super) fn alone_refused(context: &mut Context<'_>) -> Result<()> {
     let guest = Guest::new(context)?;
     let device = device()?;
-    let (session, other) = (session(&device, "memory", 0)?, session(&device, "other", 0)?);
+    let (session, other) = (
+        session(&device, "memory", 0)?,
+        session(&device, "other", 0)?,
+    );
     refused(session.preserve_fd(&guest.memory, MEMORY), Errno::ENOENT)?;
     // A machine that it is not of, or one in another session, is none.
     let wrong = machine(context)?;

@@ -72,7 +72,8 @@ pub(crate) fn register_all(
 ) -> Result {
     let linux = linux().ok_or(EOPNOTSUPP)?;
     for (done, kind) in kinds.clone().enumerate() {
-        register_kind(linux, kind, owner).inspect_err(|_| unregister_all(kinds.clone().take(done)))?;
+        register_kind(linux, kind, owner)
+            .inspect_err(|_| unregister_all(kinds.clone().take(done)))?;
     }
     Ok(())
 }

@@ -156,9 +156,7 @@ const FILES: &[File] = &[
         page[64] ^= 1;
         page
     }),
-    bad("an-eventfds-note", || {
-        page(&Eventfd { count: 1, flags: 0 })
-    }),
+    bad("an-eventfds-note", || page(&Eventfd { count: 1, flags: 0 })),
     File {
         // Nobody has said that it needs the machine.
         expected: Some(Errno::ENOENT),

@@ -78,7 +78,11 @@ impl Preserved {
     ///
     /// # Errors
     /// As for [`Self::new`].
-    pub(in crate::handlers) fn look_again(&mut self, linux: &Linux, format: Format) -> Result<(), Errno> {
+    pub(in crate::handlers) fn look_again(
+        &mut self,
+        linux: &Linux,
+        format: Format,
+    ) -> Result<(), Errno> {
         let Self {
             written,
             counted,
