@@ -16,70 +16,79 @@ use kvm_ioctls::VmFd;
 use luo_sys::kvm::descriptor;
 use luo_sys::{Errno, Session, State, Token, kvm};
 
-use super::tools::{FIRST, NO_EVENTS, NO_HANDLER, enter, incoming, session, state_is, untouched};
+use super::tools::{FIRST, NO_EVENTS, enter, incoming, session, state_is, untouched};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, refused, same};
 use crate::child::{Child, Role};
-use crate::difference::missing;
+use crate::difference::{Differs, Expect, answers, missing, simulated};
 use crate::forge::{self, Fault, ODD};
 use tools::{enable, kvm_refuses, machine, open};
 
+const NOT_SIMULATED: Differs = simulated(Expect::Absent("the simulator has no virtual machines"));
+
+const NO_KVM: &[Differs] = &[
+    answers(Errno::ENOENT, "mainline has handlers of memfds only"),
+    NOT_SIMULATED,
+];
+
+const NO_KVM_EVENTS: &[Differs] = &[missing(NO_EVENTS), NOT_SIMULATED];
+
 pub(super) const CASES: &[Case] = &[
-    here("one-machine-is-preserved-once", once).but(NO_HANDLER),
-    here("taken-out-it-can-be-preserved-again", again).but(NO_HANDLER),
-    here("it-is-usable-while-it-is-preserved", usable).but(NO_HANDLER),
-    here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NO_HANDLER),
-    here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(&[missing(NO_EVENTS)]),
-    here("set-up-by-too-many-calls-it-is-refused", too_many).but(NO_HANDLER),
-    here("a-call-that-is-repeated-counts-once", repeated).but(NO_HANDLER),
-    shared("a-machine-of-nothing-comes-back", leave_plain, plain).but(NO_HANDLER),
-    shared("its-controllers-and-its-timer-come-back", leave_full, full).but(NO_HANDLER),
-    shared("its-capabilities-come-back", leave_split, split).but(NO_HANDLER),
-    shared("what-is-enabled-later-comes-back", leave_late, split).but(NO_HANDLER),
-    shared("whoever-calls-first-has-it", leave_plain, claimed).but(NO_HANDLER),
-    shared("each-retrieve-gives-the-same", leave_plain, same_each_time).but(NO_HANDLER),
-    shared("one-that-nobody-wants-is-let-go-of", leave_full, unwanted).but(NO_HANDLER),
-    shared("it-goes-on-once-more", leave_split, leave_again).but(NO_HANDLER),
-    here("memory-needs-its-machine", memory::alone_refused).but(NO_HANDLER),
+    here("one-machine-is-preserved-once", once).but(NO_KVM),
+    here("taken-out-it-can-be-preserved-again", again).but(NO_KVM),
+    here("it-is-usable-while-it-is-preserved", usable).but(NO_KVM),
+    here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NO_KVM),
+    here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NO_KVM_EVENTS),
+    here("set-up-by-too-many-calls-it-is-refused", too_many).but(NO_KVM),
+    here("a-call-that-is-repeated-counts-once", repeated).but(NO_KVM),
+    shared("a-machine-of-nothing-comes-back", leave_plain, plain).but(NO_KVM),
+    shared("its-controllers-and-its-timer-come-back", leave_full, full).but(NO_KVM),
+    shared("its-capabilities-come-back", leave_split, split).but(NO_KVM),
+    shared("what-is-enabled-later-comes-back", leave_late, split).but(NO_KVM),
+    shared("whoever-calls-first-has-it", leave_plain, claimed).but(NO_KVM),
+    shared("each-retrieve-gives-the-same", leave_plain, same_each_time).but(NO_KVM),
+    shared("one-that-nobody-wants-is-let-go-of", leave_full, unwanted).but(NO_KVM),
+    shared("it-goes-on-once-more", leave_split, leave_again).but(NO_KVM),
+    here("memory-needs-its-machine", memory::alone_refused).but(NO_KVM),
     here(
         "memory-without-its-machine-fails-the-update",
         memory::missing_one,
     )
-    .but(NO_HANDLER),
-    here("memory-that-is-not-shared-is-refused", memory::private).but(NO_HANDLER),
-    here("memory-is-held-still", memory::held).but(NO_HANDLER),
-    here("frozen-memory-gets-no-page", memory::frozen).but(&[missing(NO_EVENTS)]),
-    here("a-refused-kexec-leaves-memory-as-it-is", memory::vetoed).but(NO_HANDLER),
-    shared("memory-comes-back", memory::leave, memory::as_it_was).but(NO_HANDLER),
+    .but(NO_KVM),
+    here("memory-that-is-not-shared-is-refused", memory::private).but(NO_KVM),
+    here("memory-is-held-still", memory::held).but(NO_KVM),
+    here("frozen-memory-gets-no-page", memory::frozen).but(NO_KVM_EVENTS),
+    here("a-refused-kexec-leaves-memory-as-it-is", memory::vetoed).but(NO_KVM),
+    shared("memory-comes-back", memory::leave, memory::as_it_was).but(NO_KVM),
     shared(
         "its-machine-comes-back-before",
         memory::leave,
         memory::first,
     )
-    .but(NO_HANDLER),
+    .but(NO_KVM),
     shared(
         "memory-written-later-comes-back",
         memory::leave_late,
         memory::late,
     )
-    .but(NO_HANDLER),
+    .but(NO_KVM),
     shared(
         "a-guest-goes-on-with-it",
         memory::leave_guest,
         memory::guest,
     )
-    .but(NO_HANDLER),
+    .but(NO_KVM),
     shared(
         "memory-that-nobody-wants-is-let-go-of",
         memory::leave,
         memory::unwanted,
     )
-    .but(NO_HANDLER),
+    .but(NO_KVM),
     alone(
         "unclaimed-they-go-on",
         &[memory::leave_guest, untouched, memory::guest],
     )
-    .but(NO_HANDLER),
+    .but(NO_KVM),
 ];
 
 /// The most processors of a machine that has [`KVM_CAP_MAX_VCPU_ID`].

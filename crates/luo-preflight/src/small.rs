@@ -175,4 +175,26 @@ mod tests {
         assert_eq!(names, known);
         assert_eq!(HUGE.handler, luo_abi::memfd::HUGE);
     }
+
+    /// A target's image is searched for them.
+    #[test]
+    fn a_kernel_has_each_name_as_a_word_that_ends() {
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../kernel/overlay/kernel/liveupdate/rust"
+        );
+        let read = |file: &str| std::fs::read_to_string(format!("{folder}/{file}")).unwrap();
+        let sources = read("luo_shim.c") + &read("luo_memfd_mm.c");
+        for small in ALL.iter().chain([&HUGE]) {
+            let ends = [
+                format!("\"{}\\0\"", small.handler),
+                format!("\"{}\"", small.handler),
+            ];
+            assert!(
+                ends.iter().any(|end| sources.contains(end)),
+                "{}",
+                small.handler
+            );
+        }
+    }
 }

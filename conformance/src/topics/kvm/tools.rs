@@ -10,7 +10,7 @@ use kvm_ioctls::{Kvm, VcpuExit, VmFd};
 use luo_sys::{Errno, MappedFile, kvm};
 
 use crate::case::Context;
-use crate::check::{same, skip};
+use crate::check::{Absent, same, skip};
 use crate::implementation::Implementation;
 
 /// Bytes of a page.
@@ -25,11 +25,11 @@ pub(super) const SHARED: u64 = kvm::MEMORY_MMAP | kvm::MEMORY_INIT_SHARED;
 /// KVM.
 ///
 /// # Errors
-/// A skip where there is none.
+/// A skip where there is none; the simulator has no machines.
 pub(super) fn open(context: &Context<'_>) -> Result<Kvm> {
     const NODE: &str = "/dev/kvm";
     if context.implementation == Implementation::Simulator {
-        return Err(skip("the simulator has no virtual machines"));
+        return Err(Absent("a virtual machine".to_owned()).into());
     }
     match std::fs::metadata(NODE) {
         Err(why) if why.kind() == ErrorKind::NotFound => Err(skip(format!(

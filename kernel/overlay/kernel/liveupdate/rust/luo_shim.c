@@ -21,6 +21,23 @@
 
 #include "../../kexec_internal.h"
 #include "../luo_internal.h"
+
+/*
+ * What handlers in Rust read, by name. Whoever looks into an image for that looks for words that
+ * end, and Rust's do not.
+ */
+static const char luo_shim_formats[] __used =
+#ifdef CONFIG_EVENTFD
+	"luo-eventfd-v1\0"
+#endif
+#ifdef CONFIG_TIMERFD
+	"luo-timerfd-v1\0"
+#endif
+#ifdef CONFIG_LIVEUPDATE_KVM_RUST
+	"luo-kvm-vm-v1\0"
+	"luo-guest-memfd-v1\0"
+#endif
+	"luo-pipe-v1";
 #include "luo_shim.h"
 
 /* What a driver calls, which may be a module: the functions are in sys/exports.rs. */
