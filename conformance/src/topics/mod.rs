@@ -24,10 +24,12 @@ mod killed;
 mod kinds;
 mod kvm;
 mod late;
+mod late_handlers;
 mod lifetime;
 mod log;
 mod lost;
 mod memfds;
+mod modules;
 mod names;
 mod needs;
 mod owners;
@@ -82,6 +84,7 @@ pub const TOPICS: &[Topic] = &[
     topic("unpreserve", unpreserve::CASES),
     topic("dependencies", dependencies::CASES),
     topic("needs", needs::CASES),
+    topic("modules", modules::CASES),
     topic("subsystems", subsystems::CASES),
     topic("rust-participant", rust_participant::CASES),
     topic("waiting", waiting::CASES),
@@ -96,6 +99,7 @@ pub const TOPICS: &[Topic] = &[
     topic("image", image::CASES),
     topic("carry", carry::CASES),
     topic("lost", lost::CASES),
+    topic("late-handlers", late_handlers::CASES),
     topic("scale", scale::CASES),
 ];
 

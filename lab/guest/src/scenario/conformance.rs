@@ -5,6 +5,8 @@
 //! that go through kexec travels in the argument `log:`; a parameter that one of
 //! them wants in the next kernel is there for that boot only.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use luo_conformance::results::AS_DECLARED;
 use luo_conformance::{Implementation, Machine, Onward, Report, Vehicle, Verdict, drive};
@@ -41,6 +43,10 @@ impl Machine for Vm<'_> {
         let case = case.replace("::", "/");
         kexec::load(self.guest, |_, args| args.set(STRAYED, case))?;
         Ok(kexec::jump())
+    }
+
+    fn module(&self, file: &str) -> Option<PathBuf> {
+        module::path(file).ok().filter(|path| path.exists())
     }
 }
 

@@ -12,6 +12,7 @@
 #include <linux/kobject.h>
 #include <linux/kstrtox.h>
 #include <linux/liveupdate.h>
+#include <linux/liveupdate_files.h>
 #include <linux/liveupdate_kvm.h>
 #include <linux/liveupdate_subsystem.h>
 #include <linux/memcontrol.h>
@@ -21,6 +22,7 @@
 
 #include "../../kexec_internal.h"
 #include "../luo_internal.h"
+#include "luo_shim.h"
 
 /*
  * What handlers in Rust read, by name. Whoever looks into an image for that looks for words that
@@ -38,7 +40,6 @@ static const char luo_shim_formats[] __used =
 	"luo-guest-memfd-v1\0"
 #endif
 	"luo-pipe-v1";
-#include "luo_shim.h"
 
 /* What a driver calls, which may be a module: the functions are in sys/exports.rs. */
 EXPORT_SYMBOL_GPL(liveupdate_enabled);
@@ -55,6 +56,8 @@ EXPORT_SYMBOL_GPL(liveupdate_flb_put_outgoing);
 EXPORT_SYMBOL_GPL(liveupdate_register_subsystem);
 EXPORT_SYMBOL_GPL(liveupdate_unregister_subsystem);
 EXPORT_SYMBOL_GPL(liveupdate_get_subsystem_data);
+EXPORT_SYMBOL_GPL(liveupdate_handed_page);
+EXPORT_SYMBOL_GPL(liveupdate_free_handed_page);
 #ifdef CONFIG_LIVEUPDATE_KVM_RUST
 EXPORT_SYMBOL_GPL(luo_kvm_register);
 EXPORT_SYMBOL_GPL(luo_kvm_unregister);
@@ -235,7 +238,10 @@ enum luo_image luo_shim_image_now(void)
 	return image;
 }
 
-/* Pages that the previous kernel preserved are given away by one task at a time. */
+/*
+ * Pages that the previous kernel preserved are given away by one task at a time, which is none
+ * of a user's: see luo_line.c.
+ */
 static DEFINE_MUTEX(luo_shim_handed);
 
 void luo_shim_lock_handed(void)
