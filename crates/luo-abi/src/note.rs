@@ -6,9 +6,16 @@
 //! takes what it knows of that, and refuses features of [`Head::required`] that it does not
 //! know.
 
+mod kvm;
+
 use core::mem::size_of;
 
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+pub use kvm::{
+    Capability, GuestMemfd, KvmVm, GUEST_INIT_SHARED, GUEST_MEMFD, GUEST_MEMFD_MAGIC, GUEST_MMAP,
+    IRQCHIP, KVM_VM, KVM_VM_MAGIC, MOST_CAPABILITIES, PIT, PIT_SPEAKER,
+};
 
 /// The start of a note: 48 bytes.
 #[repr(C, packed)]

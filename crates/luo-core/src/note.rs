@@ -156,8 +156,10 @@ impl Note for Eventfd {
     }
 }
 
+mod kvm;
 mod timer;
 
+pub use kvm::{calls_of, can_be_repeated, NO_CALL};
 pub use timer::resumed;
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ impl Scenario {
 }
 
 /// How many behaviour tests there are. A test of `xtask`, which knows the suite, compares.
-pub const CONFORMANCE: usize = 688;
+pub const CONFORMANCE: usize = 715;
 
 /// The behaviour tests of `conformance/`, on one implementation.
 fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
@@ -89,7 +89,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
     Scenario {
         first,
         next: vec![next],
-        needs: &[Artifact::Slot],
+        needs: &[Artifact::Kvm, Artifact::Slot],
         args: vec![format!("on:{on}")],
         processors: Processors::TWO_THAT_BOOT,
         expect: Expect {
@@ -438,6 +438,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             ..chain("chain-memfd", FILE_CHAIN)
         },
         Scenario {
+            needs: &[Artifact::Kvm],
             next: vec!["rust"],
             args: vec!["kind:all".to_owned()],
             processors: Processors::ONE_THAT_BOOTS,
@@ -448,7 +449,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             expect: Expect {
                 // Each kind, that those which are refused veto a reboot, and a kernel that
                 // takes nothing over.
-                cases: 87,
+                cases: 88,
                 named: &[],
                 exactly: false,
                 kexecs: None,
