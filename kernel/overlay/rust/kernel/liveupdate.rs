@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Live updates: taking part without having files.
+//! Live updates: taking part without having files, and with them.
+//!
+//! Files of a driver go along by a handler ([`file`]), the memory that its device works on by
+//! [`memory`], and a PCI device itself goes on running by [`pci`].
 //!
 //! A subsystem hears of each update and may call it off. It can leave one number, usually an
 //! address of memory that it hands over, for itself in the next kernel.
@@ -54,6 +57,11 @@ use crate::{
     str::CStrExt as _,
     types::Opaque, //
 };
+
+pub mod file;
+pub mod memory;
+#[cfg(CONFIG_PCI_LIVEUPDATE)]
+pub mod pci;
 
 /// A subsystem that takes part in live updates.
 ///
