@@ -4,6 +4,7 @@
 use core::any::Any;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
@@ -99,6 +100,9 @@ pub trait Machine {
     /// # Errors
     /// No kernel can be loaded.
     fn refused_kexec(&self, case: &str) -> Result<luo_sys::Error>;
+
+    /// The file of a module of the running kernel; `None` if it has no such module.
+    fn module(&self, file: &str) -> Option<PathBuf>;
 }
 
 /// Things to be kept until the jump.
@@ -208,6 +212,12 @@ impl<'a> Context<'a> {
             std::fs::write(&path, "lose").context("lose")?;
         }
         refused
+    }
+
+    /// The file of a module of the running kernel; `None` if it has no such module.
+    #[must_use]
+    pub fn module(&self, file: &str) -> Option<PathBuf> {
+        self.machine.module(file)
     }
 
     pub(crate) fn into_held(self) -> (Luggage, Parameters) {

@@ -67,6 +67,8 @@ pub enum Role {
     Preserve,
     /// Takes a file of the session that it inherits back, and exits.
     Retrieve,
+    /// Lists the files of the session that it inherits, and exits.
+    List,
     /// Maps the memory that it inherits, writes to it when it is told to, and exits; see
     /// `neighbour`.
     Map,
@@ -115,6 +117,7 @@ impl Role {
             Self::Create,
             Self::Preserve,
             Self::Retrieve,
+            Self::List,
             Self::Map,
             Self::Poison,
             Self::Vmm,
@@ -124,12 +127,13 @@ impl Role {
 
     /// The ioctl of one who makes one call and exits.
     fn command(self) -> Option<u32> {
-        use luo_abi::uapi;
+        use luo_abi::{contract, uapi};
         match self {
             Self::Event(event) => Some(command(event)),
             Self::Create => Some(uapi::CREATE_SESSION),
             Self::Preserve => Some(uapi::SESSION_PRESERVE_FD),
             Self::Retrieve => Some(uapi::SESSION_RETRIEVE_FD),
+            Self::List => Some(contract::LIST_FILES),
             Self::Hold | Self::Map | Self::Poison | Self::Vmm | Self::Own(_) => None,
         }
     }
@@ -195,6 +199,7 @@ fn play(role: Role, session: &str) -> Result<()> {
             Ok(Session::from_fd(input).preserve_fd(memory, TOKEN)?)
         }
         Role::Retrieve => Ok(Session::from_fd(input).retrieve_fd(TOKEN).map(drop)?),
+        Role::List => Ok(Session::from_fd(input).list_files().map(drop)?),
         Role::Map => crate::neighbour::run(&input, say_ready),
         Role::Poison => {
             let map = MappedFile::new(&input, 2 * PAGE)?;

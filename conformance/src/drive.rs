@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The whole suite, on a machine that can jump.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, bail};
 
 use crate::case::Machine;
@@ -69,5 +71,9 @@ struct Passive<'a>(&'a dyn Vehicle);
 impl Machine for Passive<'_> {
     fn refused_kexec(&self, case: &str) -> Result<luo_sys::Error> {
         self.0.refused_kexec(case)
+    }
+
+    fn module(&self, file: &str) -> Option<PathBuf> {
+        self.0.module(file)
     }
 }

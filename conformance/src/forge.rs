@@ -356,6 +356,26 @@ fn get(name: &str) -> Result<String> {
     Ok(text.trim().to_owned())
 }
 
+/// Registers the handler of the driver's files, or unregisters it. A kernel that was told
+/// `luo_forge.late=1` has it on request only.
+///
+/// # Errors
+/// A skip without the driver; what the orchestrator answers.
+pub fn register(on: bool) -> Result<()> {
+    set("files_register", on.into())
+}
+
+/// Says whether there are FLBs, those of the kernel's own test.
+///
+/// # Errors
+/// [`Absent`] if there are none.
+pub fn has_flbs() -> Result<()> {
+    if is_simulated()? {
+        return Err(Absent("an FLB".to_owned()).into());
+    }
+    Ok(())
+}
+
 /// Forgets the calls so far.
 ///
 /// # Errors

@@ -13,8 +13,8 @@
 //! - [`drive`] runs all of it on a machine: [`run`] runs cases and judges them,
 //!   [`journey`] takes those that go through kexec from kernel to kernel.
 //! - [`results`] is what came of it, and whether that is all; [`document`] tells it.
-//! - [`check`], [`fill`], [`forge`], [`kmsg`], [`look`], [`participant`], [`waiting`]
-//!   are what cases are made of; [`child`] is another process, [`vmm`] one like QEMU.
+//! - [`check`], [`fill`], [`forge`], [`kmsg`], [`look`], [`participant`], [`slot`],
+//!   [`waiting`] are what cases are made of; [`child`] is another process, [`vmm`] one like QEMU.
 //!
 //! This library starts no machine, and what runs it implements [`Vehicle`] and takes the
 //! reports: the guest of a virtual machine does (`lab/guest`), and [`simulated`], which is all
@@ -42,6 +42,7 @@ pub mod results;
 pub mod run;
 mod scratch;
 pub mod simulated;
+pub mod slot;
 mod topics;
 pub mod user;
 pub mod vmm;

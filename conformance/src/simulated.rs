@@ -4,6 +4,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -64,6 +65,10 @@ impl Machine for Simulated {
     fn refused_kexec(&self, case: &str) -> Result<luo_sys::Error> {
         load(&format!("{STRAYED}={case}"))?;
         Ok(luo_sys::kexec::execute())
+    }
+
+    fn module(&self, _: &str) -> Option<PathBuf> {
+        None
     }
 }
 

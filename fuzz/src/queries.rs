@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Lists of the engine, whole.
 
-use luo_abi::contract::{DependencyInfo, FileInfo, SessionInfo};
+use luo_abi::contract::{DependencyInfo, FileInfo, ParticipantInfo, SessionInfo};
 use luo_core::ops::{self, Page};
 use luo_core::{Error, SessionId};
 use luo_testhost::TestHost;
@@ -36,6 +36,11 @@ pub(crate) fn files(host: &TestHost, session: SessionId) -> Vec<FileInfo> {
 /// What was registered on the device in the previous kernel.
 pub(crate) fn arrived(host: &TestHost) -> Vec<FileInfo> {
     all(|cursor, room| ops::list_arrived_files(host, cursor, room))
+}
+
+/// What takes part, and handlers that files wait for.
+pub(crate) fn participants(host: &TestHost) -> Vec<ParticipantInfo> {
+    all(|cursor, room| ops::list_participants(host, cursor, room))
 }
 
 pub(crate) fn dependencies(host: &TestHost, session: SessionId, token: u64) -> Vec<DependencyInfo> {

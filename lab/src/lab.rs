@@ -356,14 +356,13 @@ impl Lab {
     }
 }
 
-/// The modules of each kernel that a scenario's guest runs, if it wants them.
+/// The modules that a scenario's guest wants, of each kernel that it runs.
 fn modules(scenario: &Scenario, images: &Images) -> Result<Tree> {
     let mut tree = Tree::new();
-    if !scenario.needs(Artifact::Kvm) {
-        return Ok(tree);
-    }
     for (name, image) in images {
-        for path in Variant::find(name)?.setup.modules() {
+        let variant = Variant::find(name)?;
+        let wanted = scenario.needs.iter().map(|of| variant.modules(*of));
+        for path in wanted.flatten() {
             let file = Path::new(path).file_name().context("a module's name")?;
             let place = Path::new(MODULE_DIR.trim_start_matches('/'))
                 .join(name)

@@ -326,6 +326,7 @@ class Kernel(unittest.TestCase):
         for code, words in (
             (errno.EDQUOT, "user_"),
             (errno.ENOTCONN, "its owner"),
+            (errno.EAGAIN, "module is loaded"),
             (errno.ENOTRECOVERABLE, "it is lost"),
             (errno.ENOENT, "No such file"),
         ):

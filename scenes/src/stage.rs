@@ -31,11 +31,16 @@ pub use wait::{PATIENCE, until, within};
 use actor::Actor;
 use children::child_of;
 
+/// Makes files.
+type Files = Box<dyn FnOnce() -> Result<()> + Send>;
+
 /// A stage in one boot.
 pub struct Stage {
     folder: PathBuf,
     /// The kernel to jump into.
     target: Target,
+    /// What makes the target's files, until somebody wants them.
+    files: Mutex<Option<Files>>,
     /// Where the agent looks for the system's files.
     root: PathBuf,
     /// The agent's program, and the word that makes it the agent.
@@ -60,6 +65,7 @@ impl Stage {
         Ok(Self {
             folder: folder.to_owned(),
             target,
+            files: Mutex::default(),
             root: root.to_owned(),
             luod: ("/proc/self/exe".into(), Some("luod")),
             limits: String::new(),
@@ -89,6 +95,14 @@ impl Stage {
         self
     }
 
+    /// With a target whose files are made once they are wanted: a machine that has just jumped
+    /// has other things to do first.
+    #[must_use]
+    pub fn with_files(mut self, make: impl FnOnce() -> Result<()> + Send + 'static) -> Self {
+        self.files = Mutex::new(Some(Box::new(make)));
+        self
+    }
+
     /// With limits in the policy, see [`Stage::limit`].
     #[must_use]
     pub fn with_limits(mut self, limits: &str) -> Self {
@@ -108,9 +122,15 @@ impl Stage {
         &self.folder
     }
 
-    /// The kernel to jump into.
+    /// The kernel to jump into, whose files are there.
     #[must_use]
     pub fn target(&self) -> &Target {
+        if let Some(make) = lock(&self.files).take()
+            && let Err(why) = make()
+        {
+            // The agent says of a file that is not there that it is not.
+            eprintln!("the files of the target: {why:#}");
+        }
         &self.target
     }
 
@@ -157,7 +177,7 @@ impl Stage {
             initrd,
             command_line,
             ..
-        } = &self.target;
+        } = self.target();
         let options = [
             ("--kernel", image),
             ("--initrd", initrd),

@@ -122,6 +122,7 @@ fn one_left(_: &mut Context<'_>) -> Result<()> {
     refused(device.retrieve_session(&name("carry")), Errno::ENOENT)?;
     let session = device.retrieve_session(&name("carry-too"))?;
     retrieve(&session, "carry-too", 1)?;
+    same("lost sessions", device.info()?.lost_sessions, 1)?;
     Ok(session.finish()?)
 }
 

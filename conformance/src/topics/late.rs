@@ -31,6 +31,19 @@ pub(super) const CASES: &[Case] = &[
     here("file-beside-one-that-took-part", beside).but(&[missing(NO_EVENTS)]),
     here("survives-a-cancel", survives).but(&[missing(NO_EVENTS)]),
     here("stays-with-a-closed-session", closed).but(&[missing(NO_EVENTS)]),
+    here("a-closed-ones-name-is-free", |context| {
+        started_anew(context, State::Prepared)
+    })
+    .but(&[missing(NO_EVENTS)]),
+    here("a-closed-ones-name-is-free-in-frozen", |context| {
+        started_anew(context, State::Frozen)
+    })
+    .but(&[missing(NO_EVENTS)]),
+    alone(
+        "one-in-a-closed-ones-place-goes-over",
+        &[leave_again, arrived_again],
+    )
+    .but(&[missing(NO_EVENTS)]),
     here("is-not-asked-by-the-event", not_asked).but(&[missing(NO_EVENTS)]),
     here("needs-what-took-part", needs).but(&[missing(NO_EVENTS)]),
     alone("goes-over-from-prepared", &[leave_prepared, arrived]).but(&[missing(NO_EVENTS)]),
@@ -123,6 +136,55 @@ fn closed(_: &mut Context<'_>) -> Result<()> {
     is_held(&file)?;
     device.cancel()?;
     is_free(&file)
+}
+
+/// Who has died since everybody agreed, and is started anew, has its name and its memory again,
+/// as on mainline.
+fn started_anew(_: &mut Context<'_>, state: State) -> Result<()> {
+    let device = device()?;
+    let file = memory("anew", 1)?;
+    let before = session(&device, "anew", 0)?;
+    before.preserve_fd(&file, Token(1))?;
+    let other = session(&device, "other", 1)?;
+    enter(&device, state)?;
+    refused(device.create_session(&name("anew")), Errno::EEXIST)?;
+    drop(before);
+    let again = device.create_session(&name("anew"))?;
+    is_free(&file)?;
+    again.preserve_fd(&file, Token(1))?;
+    is_held(&file)?;
+    state_is(&device, state)?;
+    device.cancel()?;
+    is_held(&file)?;
+    // What others need is not let go of.
+    again.unpreserve_fd(Token(1))?;
+    again.preserve_fd(&file, Token(1))?;
+    other.add_dependency(Token(1), Needed::In(name("anew"), Token(1)))?;
+    enter(&device, state)?;
+    drop(again);
+    refused(device.create_session(&name("anew")), Errno::EEXIST)?;
+    is_held(&file)?;
+    Ok(device.cancel()?)
+}
+
+fn leave_again(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let before = session(&device, "again", 2)?;
+    context.hold(session(&device, "before", 1)?);
+    enter(&device, State::Frozen)?;
+    drop(before);
+    context.hold(session(&device, "again", 1)?);
+    Ok(())
+}
+
+fn arrived_again(_: &mut Context<'_>) -> Result<()> {
+    for text in ["before", "again"] {
+        let session = incoming(text)?;
+        same("its files", session.list_files()?.len(), 1)?;
+        retrieve(&session, text, 1)?;
+        session.finish()?;
+    }
+    Ok(())
 }
 
 /// A file that comes late is frozen by the reboot alone, and cannot veto the event.

@@ -23,10 +23,12 @@ mod implicit;
 mod killed;
 mod kinds;
 mod late;
+mod late_handlers;
 mod lifetime;
 mod log;
 mod lost;
 mod memfds;
+mod modules;
 mod names;
 mod needs;
 mod owners;
@@ -80,6 +82,7 @@ pub const TOPICS: &[Topic] = &[
     topic("unpreserve", unpreserve::CASES),
     topic("dependencies", dependencies::CASES),
     topic("needs", needs::CASES),
+    topic("modules", modules::CASES),
     topic("subsystems", subsystems::CASES),
     topic("rust-participant", rust_participant::CASES),
     topic("waiting", waiting::CASES),
@@ -94,6 +97,7 @@ pub const TOPICS: &[Topic] = &[
     topic("image", image::CASES),
     topic("carry", carry::CASES),
     topic("lost", lost::CASES),
+    topic("late-handlers", late_handlers::CASES),
     topic("scale", scale::CASES),
 ];
 

@@ -17,12 +17,13 @@ use luo_sys::{Device, Errno, Needed, Session, Token, Which, raw};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use self::arrived::{
-    leave, leave_for_root, leave_needed, taken_back, taken_by_root, tried_by_its_owner,
+    has_its_own_alone, leave, leave_for_root, leave_needed, leave_to_be_passed, taken_back,
+    taken_by_root, tried_by_its_owner,
 };
 pub(super) use self::quotas::Quota;
 use self::quotas::{defaults, quotas, quotas_together, room_again};
 pub(super) use self::stage::{create, full};
-use super::tools::{NO_CONTRACT, NO_SYSFS, memory};
+use super::tools::{NO_CONTRACT, NO_DEPENDENCIES, NO_SYSFS, memory};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, refused_file, same};
 use crate::difference::{Expect, absent, accepts, answers, missing, simulated};
@@ -73,6 +74,12 @@ pub(super) const CASES: &[Case] = &[
         tried_by_its_owner,
     )
     .but(&[answers(Errno::EBUSY, ONE_OPENER)]),
+    shared(
+        "a-holder-without-privileges-restores-no-other-session",
+        leave_to_be_passed,
+        has_its_own_alone,
+    )
+    .but(&[missing(NO_DEPENDENCIES)]),
     alone("by-parameter", &[parameters_wanted, parameters]).but(&[accepts(NO_OWNERS)]),
 ];
 
@@ -333,6 +340,9 @@ fn memfds_alone(_: &mut Context<'_>) -> Result<()> {
         same("by default", preserve(session), all(Some(Errno::ENOENT)))?;
         session.preserve_fd(memory("own", 9)?, Token(9))?;
     }
+    // Having a session of the administrator's makes nobody the administrator.
+    let passed = as_user(user, || Ok(preserve(&own)))?;
+    same("passed on", passed, all(Some(Errno::ENOENT)))?;
     same("the administrator's", preserve(&own), all(None))?;
     drop(own);
     let kinds_chosen = AllKinds::new()?;

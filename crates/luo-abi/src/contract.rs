@@ -158,9 +158,9 @@ pub struct FileInfo {
     pub bytes: u64,
     /// One of `FILE_*`.
     pub status: u32,
-    /// An error number, positive, or 0. Of a file that was asked for and is
-    /// [`FILE_INCOMING`] still: ENOTCONN, it needs one of another session that is not
-    /// restored; [`LIST_DEPENDENCIES`] shows which.
+    /// An error number, positive, or 0. Of a file that is [`FILE_INCOMING`]: EAGAIN, it waits
+    /// for its handler, which is not here yet; ENOTCONN, it was asked for and needs one of another
+    /// session that is not restored; [`LIST_DEPENDENCIES`] shows which.
     pub error: u32,
     /// Files it needs.
     pub dependencies: u32,
@@ -224,6 +224,8 @@ pub const PARTICIPANT_FILE_HANDLER: u32 = 1;
 pub const PARTICIPANT_FLB: u32 = 2;
 /// A subsystem.
 pub const PARTICIPANT_SUBSYSTEM: u32 = 3;
+/// A file handler that is not here, for which files of the previous kernel wait.
+pub const PARTICIPANT_AWAITED: u32 = 4;
 
 /// One participant: 64 bytes.
 #[repr(C)]

@@ -36,6 +36,11 @@ pub trait Caller {
     /// it was opened, so the opener's identity says nothing about the caller's.
     fn identity(&self) -> Identity;
 
+    /// On whose behalf the engine acts. A host may know it without asking who it is.
+    fn actor(&self) -> Actor {
+        self.identity().actor()
+    }
+
     /// Reads the program's memory, all of `to`.
     ///
     /// # Errors

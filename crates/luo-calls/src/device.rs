@@ -124,7 +124,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
     pub(crate) fn get_state(&self, instance: &Instance) -> Result<(), Errno> {
         let (state, changes) = self
             .host
-            .now(|engine| (engine.state(), engine.state_changes()));
+            .now_killable(|engine| (engine.state(), engine.state_changes()))?;
         self.answer(size_of::<u32>()).write(&(state as u32))?;
         self.told_state(instance, changes);
         Ok(())
@@ -141,7 +141,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         let by = self.actor();
         let mut info = self
             .host
-            .now(|engine| engine.info(by, H::IMPLEMENTATION, FEATURE_POLL | many));
+            .now_killable(|engine| engine.info(by, H::IMPLEMENTATION, FEATURE_POLL | many))?;
         info.size = call.size;
         answer.write(&info)?;
         self.told_state(instance, info.state_changes);
@@ -156,7 +156,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
     /// GET_FAILURE.
     pub(crate) fn get_failure(&self) -> Result<(), Errno> {
         let (call, answer) = self.read::<Failure>()?;
-        let mut info = self.host.now(|engine| engine.failure_info());
+        let mut info = self.host.now_killable(|engine| engine.failure_info())?;
         info.size = call.size;
         answer.write(&info)
     }

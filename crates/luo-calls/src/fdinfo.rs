@@ -19,12 +19,13 @@ use luo_core::ops::{self, Page};
 use luo_core::{Compat, Lock, SessionId, SessionName};
 
 /// Shows a session and its files. A session or a file that goes meanwhile ends what is
-/// shown.
+/// shown, and so does it that the reader is killed.
 ///
 /// # Errors
 /// Those of `to`: it has no more room.
 pub fn show<H: Lock>(host: &H, id: SessionId, to: &mut impl Write) -> fmt::Result {
-    let Some(session) = host.now(|engine| engine.describe_session(id)) else {
+    let session = host.now_killable(|engine| engine.describe_session(id));
+    let Ok(Some(session)) = session else {
         return Ok(());
     };
     show_session(to, &session)?;

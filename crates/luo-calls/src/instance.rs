@@ -33,7 +33,7 @@ impl Instance {
     /// # Errors
     /// EACCES if the administrator has it so that only who may administer the machine may;
     /// EBUSY if another has it open, see [`luo_core::Engine::enter_device`]; EIO if the
-    /// handover is known to be refused, ENOMEM.
+    /// handover is known to be refused, ENOMEM; EAGAIN if the caller was killed before.
     pub fn open<H: CallHost>(host: &H, caller: Identity) -> Result<Self, Errno> {
         if host.opens_strictly() && !caller.privileged {
             return Err(Errno::EACCES);
@@ -44,7 +44,7 @@ impl Instance {
             let entered = (!is_one_of_many).then(|| engine.enter_device(caller.actor()));
             let changes = (engine.state_changes(), engine.wants_takeover());
             Ok::<_, Error>((entered.transpose()?, changes))
-        });
+        })?;
         let (opener, (changes, wants_takeover)) = opened.map_err(|why| why.errno())?;
         if wants_takeover {
             host.takeover_is_near();
@@ -71,7 +71,7 @@ impl Instance {
         if self.caught_up.load(Ordering::Acquire) {
             return Ok(());
         }
-        let by = caller.identity().actor();
+        let by = caller.actor();
         ops::catch_up(host, by, |why| log::still_pending(host, by, why))
             .map_err(|why| why.errno())?;
         // Two threads may both have done it; there was nothing left for the second.

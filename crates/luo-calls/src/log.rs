@@ -3,7 +3,9 @@
 
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
-use luo_core::{Actor, Error, Failure, Losses, Part, Refusal, RootFields, SessionName, Whom};
+use luo_core::{
+    Actor, Compat, Error, Failure, FileName, Losses, Part, RootFields, SessionName, Whom,
+};
 
 use crate::host::{CallHost, Level};
 
@@ -55,16 +57,10 @@ fn lost_in_all(host: &impl CallHost, losses: &Losses, when: &str) {
 
 /// What the previous kernel left is refused: says once what that means.
 pub fn refused(host: &impl CallHost, why: &Error) {
-    let until = match why {
-        Error::Refused(refusal) if refusal.can_pass() => {
-            "a call after its handler has been registered"
-        }
-        _ => "the next reboot",
-    };
     host.say(
         Level::Error,
         format_args!(
-            "{why}; its memory stays quarantined until {until}, \
+            "{why}; its memory stays quarantined until the next reboot, \
              and /dev/liveupdate says EIO"
         ),
     );
@@ -78,13 +74,30 @@ pub fn took_over(host: &impl CallHost, sessions: usize, files: usize) {
     );
 }
 
-/// Users' files have come that no handler takes.
-pub fn lost_unhandled(host: &impl CallHost, first: &Refusal, more: u64) {
+/// Files have come whose handler is not here.
+pub fn handler_is_missing(host: &impl CallHost, handler: &Compat, first: &FileName, more: usize) {
     host.say(
-        Level::Error,
+        Level::Warning,
         format_args!(
-            "{first}: lost because it is a user's; {more} more files of users are lost too"
+            "{first}, and {more} more files, wait for handler \"{handler}\", which is not here: \
+             load its module, or the next reboot loses them"
         ),
+    );
+}
+
+/// More handlers are missing than were named.
+pub fn more_are_missing(host: &impl CallHost, handlers: usize) {
+    host.say(
+        Level::Warning,
+        format_args!("files wait for {handlers} more handlers, not named one by one"),
+    );
+}
+
+/// A handler has come for which files have waited.
+pub fn handler_has_come(host: &impl CallHost, handler: &Compat, files: usize) {
+    host.say(
+        Level::Info,
+        format_args!("handler \"{handler}\" is here, for which files wait: {files}"),
     );
 }
 

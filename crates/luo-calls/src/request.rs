@@ -66,7 +66,7 @@ impl<'a, H, C: Caller> Request<'a, H, C> {
 
     /// On whose behalf the engine is to act.
     pub(crate) fn actor(&self) -> Actor {
-        self.caller.identity().actor()
+        self.caller.actor()
     }
 
     /// The place for an answer of a size, where the argument is.

@@ -33,7 +33,8 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         // for a page of the program's.
         answer.write(&call)?;
         let open = || self.caller.file(call.fd);
-        ops::preserve_file(self.host, id, call.token, open).map_err(|why| self.refusal(&why))
+        let preserved = ops::preserve_file(self.host, self.actor(), id, call.token, open);
+        preserved.map_err(|why| self.refusal(&why))
     }
 
     /// UNPRESERVE_FD.
@@ -50,7 +51,8 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
     pub(crate) fn retrieve_file(&self, id: SessionId) -> Result<(), Errno> {
         let (mut call, answer) = self.read::<RetrieveFd>()?;
         let slot = self.caller.reserve()?;
-        let file = ops::retrieve_file(self.host, id, call.token).map_err(|why| why.errno())?;
+        let file = ops::retrieve_file(self.host, self.actor(), id, call.token);
+        let file = file.map_err(|why| why.errno())?;
         call.fd = C::number(&slot);
         // If this or the next step fails the file stays with the session: asking again
         // gives it.
@@ -76,7 +78,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         if call.reserved != 0 {
             return Err(Errno::EINVAL);
         }
-        let info = self.host.now(|engine| engine.session_info(id));
+        let info = self.host.now_killable(|engine| engine.session_info(id))?;
         let (name, _) = info.ok_or(Errno::EINVAL)?;
         call.name = *self.actor().name_of(&name).room();
         answer.write(&call)

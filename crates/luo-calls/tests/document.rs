@@ -24,8 +24,9 @@ to its arguments, states and errors.
 - *may end with*: beside that, EFAULT for memory that cannot be read or written, ENOMEM,
   and, where handlers or subsystems are asked (+), whatever they say.
 - Before the first call on an open device the sessions of the previous kernel are taken over.
-  Whichever call that is may therefore end with {TAKE_OVER}: EIO if what was handed over is refused,
-  or a handler for it is missing; EBUSY if it takes longer than `liveupdate_patience`.
+  Whichever call that is may therefore end with {TAKE_OVER}: EIO if what was handed over is
+  refused, EBUSY if it takes longer than `liveupdate_patience`. A handler that is missing refuses
+  nothing: its files wait for it (EAGAIN of RETRIEVE_FD and FD_RESTORE).
 - A call that the descriptor does not take ends with ENOTTY.
 - Whoever holds a descriptor may make its calls, whoever opened it, but for those that end
   with EACCES: these move or show the whole machine, and take CAP_SYS_ADMIN at the call.

@@ -22,7 +22,7 @@ fn session() -> (TestHost, SessionId, Program) {
     (host, session, Program::new(Numbers::Early))
 }
 
-fn asked(entry_size: usize) -> List {
+pub fn asked(entry_size: usize) -> List {
     List {
         size: size_of::<List>() as u32,
         flags: 0,

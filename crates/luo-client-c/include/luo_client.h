@@ -130,6 +130,7 @@ int luo_session_unpreserve_fd(int session, uint64_t token);
 
 // Takes back a file. Gives its descriptor, or ENOENT: nothing was preserved under this
 // token; ENOTCONN: it needs a file that its owner has not taken back yet, so try again;
+// EAGAIN: its handler is not here yet, so try again when its kernel module is loaded;
 // ENOTRECOVERABLE: the reboot could not hand it over, and it is lost; or an error of its
 // handler, which is final.
 int luo_session_retrieve_fd(int session, uint64_t token);

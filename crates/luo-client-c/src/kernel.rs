@@ -75,6 +75,7 @@ pub unsafe extern "C" fn luo_session_unpreserve_fd(session: c_int, token: u64) -
 
 /// Takes back a file. Gives its descriptor, or ENOENT: nothing was preserved under this
 /// token; ENOTCONN: it needs a file that its owner has not taken back yet, so try again;
+/// EAGAIN: its handler is not here yet, so try again when its kernel module is loaded;
 /// ENOTRECOVERABLE: the reboot could not hand it over, and it is lost; or an error of its
 /// handler, which is final.
 #[unsafe(no_mangle)]

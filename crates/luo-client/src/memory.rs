@@ -38,4 +38,4 @@ pub use manifest::{
     Entry, LAST, MANIFEST, MAX_MANIFEST, MAX_METADATA, MAX_NAME, MAX_REGIONS, Manifest, Refusal,
     VERSION,
 };
-pub use regions::{Error, Region, Regions};
+pub use regions::{Coming, Error, Region, Regions};

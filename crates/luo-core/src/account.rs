@@ -27,6 +27,24 @@ impl<H: Host> Linked<of::Session, Own> for Session<H> {
     }
 }
 
+/// The role of a session among all that were closed without being finished.
+pub(crate) enum Closed {}
+
+/// Its role among those of them that are its user's, or no user's.
+pub(crate) enum OwnClosed {}
+
+impl<H: Host> Linked<of::Session, Closed> for Session<H> {
+    fn links(&mut self) -> &mut Links<of::Session> {
+        &mut self.closed
+    }
+}
+
+impl<H: Host> Linked<of::Session, OwnClosed> for Session<H> {
+    fn links(&mut self) -> &mut Links<of::Session> {
+        &mut self.own_closed
+    }
+}
+
 /// How much somebody has of what there are quotas for.
 #[derive(Clone, Copy)]
 pub(crate) struct Used {
@@ -68,6 +86,11 @@ pub(crate) struct Account {
     pub(crate) opened: bool,
     outgoing: List<of::Session, Own>,
     incoming: List<of::Session, Own>,
+    /// Of the incoming ones those that were closed without being finished.
+    pub(crate) closed: List<of::Session, OwnClosed>,
+    /// How many of the incoming ones are not finished, and how many nobody has claimed or closed.
+    pub(crate) unfinished: usize,
+    pub(crate) unclaimed: usize,
     pub(crate) used: Used,
     /// A file that a closed session of the user's waited for is gone.
     pub(crate) retry_wanted: bool,
@@ -80,6 +103,9 @@ impl Account {
             opened: false,
             outgoing: List::new(),
             incoming: List::new(),
+            closed: List::new(),
+            unfinished: 0,
+            unclaimed: 0,
             used: Used::NOTHING,
             retry_wanted: false,
         }

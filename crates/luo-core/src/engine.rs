@@ -11,13 +11,13 @@ mod files;
 mod sessions;
 pub(crate) mod under_way;
 
-pub(crate) use self::files::{arrange_session, backwards_in, Backwards};
+pub(crate) use self::files::{arrange_from_first, arrange_session, backwards_in, Backwards};
 
 use core::task::Poll;
 
 use luo_abi::rfc::State;
 
-use crate::account::{Account, Own, Retries, Used};
+use crate::account::{Account, Closed, Own, OwnClosed, Retries, Used};
 use crate::error::Error;
 use crate::failure::LastFailure;
 use crate::graph::Graph;
@@ -50,9 +50,6 @@ pub struct Engine<H: Host> {
     pub(crate) under_way: UnderWay,
 
     pub(crate) handlers: Slab<of::Handler, Handler<H>>,
-    /// Counts registrations, to tell whether looking for a handler again is
-    /// worth it.
-    pub(crate) registrations: u64,
     pub(crate) flbs: Slab<of::Flb, Flb<H>>,
     pub(crate) arrived_flbs: Vec<flb::Arrived<H>>,
     /// In the order of registration; changes in no transition.
@@ -69,7 +66,11 @@ pub struct Engine<H: Host> {
     pub(crate) of_device: List<of::Session, Own>,
     /// Files of the sessions in `of_device`.
     pub(crate) files_of_device: usize,
-    /// Incoming sessions that were closed without being finished.
+    /// Incoming sessions that were closed without being finished: those that somebody has now
+    /// again, too; and those of them that are no user's.
+    pub(crate) closed: List<of::Session, Closed>,
+    pub(crate) closed_of_no_user: List<of::Session, OwnClosed>,
+    /// How many of them nobody has.
     pub(crate) closed_pending: usize,
     /// Incoming sessions that nobody has claimed or closed.
     pub(crate) unclaimed: usize,
@@ -152,7 +153,6 @@ impl<H: Host> Engine<H> {
             update: UpdateState::new(),
             under_way: UnderWay::NONE,
             handlers: Slab::new(),
-            registrations: 0,
             flbs: Slab::new(),
             arrived_flbs: Vec::new(),
             subsystems: Vec::new(),
@@ -163,6 +163,8 @@ impl<H: Host> Engine<H> {
             finished: List::new(),
             of_device: List::new(),
             files_of_device: 0,
+            closed: List::new(),
+            closed_of_no_user: List::new(),
             closed_pending: 0,
             unclaimed: 0,
             had_sessions: false,
@@ -359,20 +361,29 @@ impl<H: Host> Engine<H> {
         self.change_session(id, set_closed_pending);
     }
 
-    /// Changes who has a session. Also updates `closed_pending` and `unclaimed`.
+    /// Changes who has a session. Also updates `closed_pending` and `unclaimed`, and the lists of
+    /// those that were closed.
     fn change_session(&mut self, id: SessionId, change: impl FnOnce(&mut Session<H>)) {
         let Some(session) = self.sessions.get_mut(id) else {
             return;
         };
         let was_locked = session.locked;
+        let was_closed = session.was_closed();
         let before = (session.is_closed_pending(), session.is_unclaimed());
         change(session);
         let after = (session.is_closed_pending(), session.is_unclaimed());
+        let (is_closed, account) = (session.was_closed(), session.account);
         if was_locked {
             self.update.waits.wake(Topic::Session(id));
         }
         self.closed_pending = recount(self.closed_pending, before.0, after.0);
         self.unclaimed = recount(self.unclaimed, before.1, after.1);
+        if let Some(account) = account.and_then(|id| self.accounts.get_mut(id)) {
+            account.unclaimed = recount(account.unclaimed, before.1, after.1);
+        }
+        if is_closed && !was_closed {
+            self.enlist_closed(id);
+        }
     }
 }
 

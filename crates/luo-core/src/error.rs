@@ -73,6 +73,19 @@ pub enum Error {
     /// A file has as many dependencies or dependents, or a session as many dependencies,
     /// as one may have. ENOSPC.
     TooManyDependencies,
+    /// The file's handler is not here yet, or that of one that it needs: its module has to be
+    /// loaded. EAGAIN.
+    AwaitsHandler(Compat),
+    /// The file waits for its handler, which alone can let go of it. EBUSY.
+    Unhandled {
+        /// The token of the file.
+        token: u64,
+        /// Its handler.
+        handler: Compat,
+    },
+    /// The file's handler has not come to this kernel, and without it the file cannot go on.
+    /// ENOENT.
+    NeverHandled(Compat),
     /// There are more dependencies to go along than a call may: whether the file would need
     /// itself cannot be told, or it is to be restored with too many others. ENOSPC.
     TooDense,
@@ -150,6 +163,7 @@ impl Error {
             Self::OverQuota(_) | Self::UsersOverQuota(_) => Errno::EDQUOT,
             Self::NoConsent => Errno::EACCES,
             Self::Awaits(_) => Errno::ENOTCONN,
+            Self::AwaitsHandler(_) => Errno::EAGAIN,
             Self::SessionExists | Self::TokenExists | Self::NameTaken | Self::DependencyExists => {
                 Errno::EEXIST
             }
@@ -157,6 +171,7 @@ impl Error {
             | Self::NoToken
             | Self::NoHandler
             | Self::NoFlb
+            | Self::NeverHandled(_)
             | Self::NoDependency => Errno::ENOENT,
             Self::DeviceBusy
             | Self::Busy(_)
@@ -166,6 +181,7 @@ impl Error {
             | Self::NotUpdated
             | Self::Needed { .. }
             | Self::UserHasIt
+            | Self::Unhandled { .. }
             | Self::CannotFinish { .. } => Errno::EBUSY,
             Self::DependencyCycle => Errno::ELOOP,
             Self::DependencyFailed { errno, .. } => *errno,
@@ -201,6 +217,19 @@ impl fmt::Display for Error {
             Self::Busy(None) => f.write_str("another transition is under way and does not end"),
             Self::NoConsent => f.write_str("the other session is not the caller's"),
             Self::Awaits(on) => write!(f, "{on}, which is needed, is not taken back yet"),
+            Self::AwaitsHandler(handler) => {
+                write!(f, "handler \"{handler}\" is not here yet: load its module")
+            }
+            Self::Unhandled { token, handler } => write!(
+                f,
+                "handler \"{handler}\" of token {token:#x} is not here yet: load its module"
+            ),
+            Self::NeverHandled(handler) => {
+                write!(
+                    f,
+                    "handler \"{handler}\" is not here: its module was not loaded"
+                )
+            }
             Self::SessionExists => f.write_str("a session of this name exists"),
             Self::NoSession => f.write_str("no session of this name"),
             Self::AlreadyRetrieved => f.write_str("the session is retrieved already"),

@@ -13,7 +13,6 @@ use core::mem::discriminant;
 use crate::engine::Engine;
 use crate::graph::Target;
 use crate::handover::block::BlockMemory;
-use crate::handover::Handover;
 use crate::host::Host;
 use crate::id::FileId;
 use crate::session::{File, FileWay, Progress, Session, Stage, Way};
@@ -46,9 +45,6 @@ impl<H: Host> Engine<H> {
             into,
         );
         kind(&self.handover, into);
-        if let Handover::Incomplete { registrations, .. } = self.handover {
-            flags(&[registrations == self.registrations], into);
-        }
         into.write_usize(self.closed_pending);
         into.write_usize(self.under_way.awaited);
         into.write_usize(self.under_way.others);
@@ -67,7 +63,8 @@ impl<H: Host> Engine<H> {
         );
         for (_, handler) in self.handlers.iter() {
             into.write_usize(handler.files);
-            flags(&[handler.registered], into);
+            into.write_usize(handler.waiting);
+            flags(&[handler.is_registered()], into);
         }
         into.write_usize(self.chain.shape()[0]);
         into.write_usize(self.record_chain.shape()[0]);
@@ -131,7 +128,8 @@ impl<H: Host> Engine<H> {
                 match &session.way {
                     Way::Outgoing(way) => {
                         let took_part = self.update.took_part(way.made);
-                        flags(&[way.closed, way.carries.is_some(), took_part], into);
+                        let carries = way.carries.is_some();
+                        flags(&[way.closed, way.undone, carries, took_part], into);
                     }
                     Way::Incoming(way) => flags(
                         &[
@@ -171,6 +169,7 @@ impl<H: Host> Engine<H> {
                     way.lent_object.is_some(),
                     way.handed,
                     way.asked_for,
+                    way.awaits_handler,
                 ],
                 into,
             ),

@@ -16,7 +16,9 @@ mod write;
 use crate::losses::Losses;
 
 pub(crate) use early::{read_early, Early};
-pub(crate) use read::{read_sessions, Draft, FileDraft, HandlerEntry, SessionDraft};
+pub(crate) use read::{
+    read_sessions, Draft, FileDraft, Found, HandlerEntry, Missing, SessionDraft,
+};
 pub use refusal::{Area, BadRecord, PageError, Refusal};
 pub use write::RootPages;
 
@@ -61,14 +63,6 @@ pub(crate) enum Handover {
     Waiting { root: u64, fields: RootFields },
     /// The sessions are being read; others wait.
     Working,
-    /// Refused because a handler is missing; read again once one has been
-    /// registered after `registrations`.
-    Incomplete {
-        root: u64,
-        fields: RootFields,
-        why: Refusal,
-        registrations: u64,
-    },
     /// Refused for good; its memory stays as it is.
     Refused(Refusal),
     /// Taken over; its memory is given to the allocator.

@@ -7,13 +7,18 @@ use luo_abi::rfc::{Event, State};
 
 use crate::error::Error;
 use crate::failure::Failure;
+use crate::file_name::FileName;
 use crate::handover::block::{BlockMemory, HandedMemory};
-use crate::handover::{PageError, Refusal};
+use crate::handover::PageError;
 use crate::id::{FileId, SessionId};
 use crate::losses::Part;
 use crate::note::Unread;
+use crate::text::Compat;
 use crate::update::Report;
 use crate::user_kinds::UserKinds;
+
+/// How many missing handlers a host is told of by name; a line of the log each.
+pub const MOST_MISSING_NAMED: usize = 16;
 
 /// The file that a handler works for: whose it is, and under which token. With it the handler
 /// can say which other files this one needs ([`crate::ops::need_object`]), and gets those back
@@ -181,9 +186,13 @@ pub trait Host: Sized {
     /// What the previous kernel left cannot be read. Called once for each reason that is new.
     fn handover_refused(&self, _why: &Error) {}
 
-    /// A user's file has come that no handler here takes: it is lost alone, and so are so many
-    /// more. Called as [`Self::taken_over`] is.
-    fn lost_unhandled(&self, _first: &Refusal, _more: u64) {}
+    /// Files have come whose handler is not here: the first, and so many more, wait for it. Called
+    /// as [`Self::taken_over`] is, for as many handlers as [`MOST_MISSING_NAMED`].
+    fn handler_is_missing(&self, _handler: &Compat, _first: &FileName, _more: usize) {}
+    /// So many more handlers are missing that were not named.
+    fn more_are_missing(&self, _handlers: usize) {}
+    /// A handler is registered for which so many files have waited. Called without the lock.
+    fn handler_has_come(&self, _handler: &Compat, _files: usize) {}
 
     /// Which kinds of files users without privileges may preserve.
     fn user_kinds(&self) -> UserKinds;
@@ -230,6 +239,11 @@ pub trait FileCallbacks<H: Host>: Clone + PartialEq {
     /// Called under the engine's lock, while the handler is registered: only a
     /// table that is registered or pinned may be looked at. Must not sleep.
     fn pin(&self, host: &H) -> Option<H::Pin>;
+    /// Whether files that have waited for the handler can have it now: not before its owner is
+    /// all there, with the FLBs that it registers after the handler. Called as [`Self::pin`] is.
+    fn is_ready(&self, _host: &H) -> bool {
+        true
+    }
     /// Says which object a file stands for: two files with equal numbers cannot
     /// both be preserved.
     fn object_id(&self, host: &H, file: &H::File) -> u64;

@@ -101,7 +101,7 @@ pub use handover::block::{BlockMemory, HandedMemory};
 pub use handover::{Area, BadRecord, PageError, Refusal, RootFields, RootPages, SupplementFields};
 pub use host::{
     Access, FileCallbacks, FlbCallbacks, Host, Incoming, Outgoing, Preserved, Retrieval, Subject,
-    SubsystemCallbacks, Unrestored,
+    SubsystemCallbacks, Unrestored, MOST_MISSING_NAMED,
 };
 pub use id::{EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
 pub use lock::Lock;

@@ -21,17 +21,28 @@ use crate::host::Host;
 /// who wait for one topic there. Waking more is harmless; waking fewer leaves somebody asleep for ever.
 ///
 /// Operations that have done nothing yet wait by [`Self::wait_killable`], which a caller
-/// who is killed leaves. One that has begun must be ended, so it cannot be left. It may wait
+/// who is killed leaves, and look by [`Self::now_killable`]. One that has begun must be ended, so it cannot be left. It may wait
 /// as long as a callback of another takes; a host must not report it as hung.
 pub trait Lock: Host {
     /// Runs a step under the engine's lock.
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R;
 
-    /// [`Self::now`] for a caller for whom others wait that have nothing to do with live update:
-    /// where a host has users wait before they stand with all others for the lock, this one
-    /// waits for none of those.
-    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
-        self.now(step)
+    /// [`Self::now`] for a caller who has begun nothing, and may be killed where a host has users
+    /// wait before they stand with all others for the lock: queries, and the first look of a call.
+    ///
+    /// # Errors
+    /// EAGAIN if the caller was killed. The step has then not run.
+    fn now_killable<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> Result<R, Errno> {
+        Ok(self.now(step))
+    }
+
+    /// [`Self::now_killable`] for a caller for whom others wait that have nothing to do with live
+    /// update: where a host has users wait, this one waits for none of those.
+    ///
+    /// # Errors
+    /// As there.
+    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> Result<R, Errno> {
+        self.now_killable(step)
     }
 
     /// Runs a step under the engine's lock. While it says [`Poll::Pending`], the host

@@ -10,7 +10,8 @@ use crate::owner::Owner;
 pub struct Losses {
     /// Files, those of whole sessions not counted.
     pub files: u64,
-    /// Sessions.
+    /// Sessions: of those that nobody has claimed, what could not be carried on; and what
+    /// somebody has claimed and not finished.
     pub sessions: u64,
     /// Subsystems.
     pub subsystems: u64,

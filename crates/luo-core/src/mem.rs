@@ -248,6 +248,7 @@ pub mod fault {
         static ROOMS: Cell<u64> = const { Cell::new(0) };
         static HAS_ROOM: Cell<bool> = const { Cell::new(true) };
         static LOCKED: Cell<bool> = const { Cell::new(false) };
+        static SESSIONS: Cell<Option<u64>> = const { Cell::new(None) };
     }
 
     /// Lets the next `requests` requests pass and the one behind them fail, and no room be
@@ -284,6 +285,21 @@ pub mod fault {
     /// Says whether this thread has the engine's lock from now on.
     pub fn set_locked(locked: bool) {
         LOCKED.set(locked);
+    }
+
+    /// Lets so many sessions be added and the one behind them not, though there is memory for it.
+    pub fn refuse_session_after(sessions: u64) {
+        SESSIONS.set(Some(sessions));
+    }
+
+    /// A session is to be added.
+    pub(crate) fn adds_session() -> Result<(), OutOfMemory> {
+        let left = SESSIONS.get();
+        SESSIONS.set(left.and_then(|left| left.checked_sub(1)));
+        match left {
+            Some(0) => Err(OutOfMemory),
+            _ => Ok(()),
+        }
     }
 
     /// Counts one request.

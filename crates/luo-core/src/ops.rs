@@ -24,12 +24,14 @@
 //! | [`catch_up`] | the first call on an open descriptor of the device |
 //! | [`reboot`] | reboot by kexec |
 //! | [`need_object`], [`need_file`], [`needed_file`] | a handler says, or gets, what its file needs |
+//! | [`register_handler`], [`unregister_handler`] | file handlers, at any time |
 //! | [`flb_get_incoming`] and its kin | drivers' access to FLBs |
 
 pub use crate::graph::{MAX_DEPENDENCIES_PER_FILE, MAX_SEARCH};
 pub use crate::participant::flb_life::{
     flb_get_incoming, flb_get_outgoing, flb_put_incoming, flb_put_outgoing,
 };
+pub use crate::participant::register::{register_handler, unregister_handler};
 pub use crate::patience::{parse_patience, MOST_PATIENCE, PATIENCE};
 pub use crate::query::lists::{
     list_arrived_files, list_dependencies, list_files, list_participants, list_sessions, Page,
@@ -40,14 +42,13 @@ pub use crate::session::dependency::{
     add_dependency, drop_dependency, Needed, MAX_DEPENDENCIES_PER_SESSION,
 };
 pub use crate::session::need::{need_file, need_object, needed_file};
-pub use crate::session::open::{
-    create_device_session, create_session, put_back_session, retrieve_session,
-};
+pub use crate::session::open::{create_device_session, put_back_session, retrieve_session};
 pub use crate::session::preserve::{preserve_file, unpreserve_file};
 pub use crate::session::register::register_file;
 pub use crate::session::retrieve::{put_back_file, restore_file, retrieve_file};
 pub use crate::update::carry::Unclaimed;
 pub use crate::update::catch_up::catch_up;
+pub use crate::update::create::create_session;
 pub use crate::update::end::finish_update;
 pub use crate::update::event::{cancel, freeze, prepare};
 pub use crate::update::image::{Image, Legacy};

@@ -4,6 +4,7 @@
 //! ```text
 //! outgoing:  open -------------close------------> gone
 //!              '--close of one that took part in a prepare--> orphan --cancel--> gone
+//!                                                               '--a new one of its name--> gone
 //!
 //! incoming:  unclaimed --retrieve--> claimed --finish--> claimed, no files
 //!               ^                    | |  '--close: all files let go--> gone
@@ -18,6 +19,7 @@
 pub(crate) mod dependency;
 mod file;
 pub(crate) mod finish;
+mod late_handler;
 pub(crate) mod need;
 pub(crate) mod open;
 pub(crate) mod pages;
@@ -98,6 +100,9 @@ pub(crate) struct Session<H: Host> {
     /// What its user has, if it is a user's, and its neighbours there.
     pub(crate) account: Option<AccountId>,
     pub(crate) own: Links<of::Session>,
+    /// Its neighbours among the closed ones, of all and of its user's.
+    pub(crate) closed: Links<of::Session>,
+    pub(crate) own_closed: Links<of::Session>,
     pub(crate) way: Way<H>,
 }
 
@@ -115,6 +120,9 @@ pub(crate) struct OutgoingSession<H: Host> {
     pub(crate) carries: Option<SessionId>,
     /// Its place among the records that were written last.
     pub(crate) position: u32,
+    /// It was closed while an update kept it, and is let go of for a new one of its name, with
+    /// what is frozen of it.
+    pub(crate) undone: bool,
     /// The round it was made in, see `UpdateState::took_part`.
     pub(crate) made: u64,
     /// Pages for the files' records.
@@ -160,6 +168,7 @@ impl<H: Host> Session<H> {
                 closed: kind.closed,
                 carries: None,
                 position: 0,
+                undone: false,
                 made,
                 chain: Chain::new(),
             }),
@@ -177,6 +186,8 @@ impl<H: Host> Session<H> {
             links: Links::new(),
             account,
             own: Links::new(),
+            closed: Links::new(),
+            own_closed: Links::new(),
             way,
         }
     }
@@ -230,6 +241,12 @@ impl<H: Host> Session<H> {
     /// see it as unfinished ([`luo_abi::contract::SESSION_UNFINISHED`]).
     pub(crate) fn is_closed_pending(&self) -> bool {
         self.awaits(true)
+    }
+
+    /// Whether it was closed without being finished, whoever has it now.
+    pub(crate) fn was_closed(&self) -> bool {
+        self.incoming()
+            .is_some_and(|incoming| incoming.closed_pending)
     }
 
     /// Whether nobody has it, and whether it was closed.

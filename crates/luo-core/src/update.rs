@@ -17,12 +17,14 @@
 //! | `carried` | which ones, and where their files go to |
 //! | `takeover` | reading what the previous kernel left |
 //! | `catch_up` | what comes before the first call on an open descriptor |
+//! | `create` | making a session, also in the place of one that an update keeps |
 //! | `leave` | finishing and closing a session |
 //! | `report` | what a transition did, as a log says it |
 
 mod carried;
 pub(crate) mod carry;
 pub(crate) mod catch_up;
+pub(crate) mod create;
 pub(crate) mod end;
 pub(crate) mod event;
 pub(crate) mod files;

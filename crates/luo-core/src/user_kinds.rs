@@ -3,8 +3,8 @@
 //!
 //! A kernel that has no handler for a file refuses all that was handed over, if it is mainline's:
 //! one user's eventfd would lose everybody's memory. Memfds are what each kernel reads. So those
-//! alone are a user's to preserve, unless the administrator knows of more that is read where the
-//! machine goes.
+//! alone are a user's to preserve, in whosever session, unless the administrator knows of more
+//! that is read where the machine goes.
 
 use crate::text::Compat;
 

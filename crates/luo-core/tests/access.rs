@@ -2,7 +2,7 @@
 //! Nobody gets more access than they had.
 
 use luo_abi::errno::Errno;
-use luo_core::{ops, Access, Error};
+use luo_core::{ops, Access, Actor, Error};
 
 use crate::support::{Call, TestHost};
 
@@ -13,7 +13,7 @@ fn scene() -> TestHost {
     let session = host.create("vm");
     for (token, access) in (0..).zip(ALL) {
         let open = || Ok(host.new_file_with(0, token + 10, access));
-        ops::preserve_file(&host, session, token, open).unwrap();
+        ops::preserve_file(&host, Actor::Administrator, session, token, open).unwrap();
     }
     host
 }

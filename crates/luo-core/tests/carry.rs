@@ -5,9 +5,9 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
 use luo_core::mem::fault;
 use luo_core::ops::{self, Needed};
-use luo_core::{Access, Error, Failure, FileName};
+use luo_core::{Access, Actor, Error, Failure, FileName};
 
-use crate::support::{handed, name, Call, TestHandler, TestHost};
+use crate::support::{handed, name, Call, TestHost};
 
 fn cache(token: u64) -> Needed {
     Needed::In(name("cache"), token)
@@ -26,7 +26,7 @@ fn scene() -> (TestHost, u64) {
             Access::Full
         };
         let open = || Ok(host.new_file_with(0, object, access));
-        ops::preserve_file(&host, session, token, open).unwrap();
+        ops::preserve_file(&host, Actor::Administrator, session, token, open).unwrap();
     }
     let device = host.register_file(device, 30).unwrap();
     host.needs(vm, 1, Needed::Here(2)).unwrap();
@@ -96,11 +96,33 @@ fn what_was_not_read_is_read_and_carried() {
 fn a_claimed_one_is_its_owners() {
     let (host, _) = scene();
     host.claim("vm").unwrap();
-    let report = host.reboot().unwrap();
-    assert_eq!((report.carried, report.lost), (2, 1));
+    // It is counted once, however often.
+    for _ in 0..2 {
+        let report = host.reboot().unwrap();
+        assert_eq!((report.carried, report.lost), (2, 1));
+        assert_eq!(report.losses.sessions, 1);
+        ops::cancel(&host).unwrap();
+    }
+    host.reboot().unwrap();
+    assert_eq!(host.reboot().unwrap().losses.sessions, 1);
     let host = updated(host);
+    let info = host.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0));
+    assert_eq!(info.lost_sessions, 1);
     assert_eq!(host.claim("vm"), Err(Error::NoSession));
     assert!(host.claim("cache").is_ok());
+}
+
+/// Nothing is lost with one that is finished, or that its holder has made anew.
+#[test]
+fn a_claimed_one_is_lost_with_what_is_in_it_alone() {
+    let host = TestHost::warm(handed(&[("vm", &[(1, 10)]), ("new", &[(1, 11)])]));
+    host.open().unwrap();
+    let [vm, new] = ["vm", "new"].map(|text| host.claim(text).unwrap());
+    host.finish(vm).unwrap();
+    host.create("new");
+    assert_eq!(host.reboot().unwrap().losses.sessions, 0);
+    ops::cancel(&host).unwrap();
+    host.close(new).unwrap();
 }
 
 #[test]
@@ -234,7 +256,7 @@ fn what_needs_a_file_of_one_that_is_superseded_is_lost() {
 #[test]
 fn a_handler_that_is_gone_cannot_carry() {
     let (host, _) = scene();
-    let gone = host.engine(|engine| engine.unregister_handler(&TestHandler(0)));
+    let gone = host.unregister(0);
     assert_eq!(gone, Ok(()));
     host.fail(Call::PinHandler, 0, Errno::ENODEV);
     let why = host.reboot().unwrap_err();

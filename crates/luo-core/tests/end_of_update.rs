@@ -177,6 +177,27 @@ fn an_end_that_is_left_to_a_worker_is_its_work_alone() {
     assert_eq!(host.state(), State::Normal);
 }
 
+/// A worker may have much to do before: whoever waits for it can be killed, and does not wait
+/// for ever.
+#[test]
+fn an_end_that_is_left_to_a_worker_comes_without_who_wanted_it() {
+    for is_killed in [false, true] {
+        let host = TestHost::cold();
+        host.create("a");
+        let host = host.next();
+        host.open().unwrap();
+        let a = host.claim("a").unwrap();
+        host.leaves_rest.store(true, Ordering::SeqCst);
+        host.impatient.store(!is_killed, Ordering::SeqCst);
+        host.kills.store(is_killed, Ordering::SeqCst);
+        host.close(a).unwrap();
+        assert_eq!(host.rests_wanted.load(Ordering::SeqCst), 1);
+        assert_eq!(host.state(), State::Updated);
+        ops::do_rest(&host);
+        assert_eq!(host.state(), State::Normal);
+    }
+}
+
 #[test]
 fn without_sessions_only_the_event_ends_it() {
     let host = TestHost::cold();

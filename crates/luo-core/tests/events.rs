@@ -11,7 +11,7 @@ use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed};
 use luo_core::{Error, Failure};
 
-use crate::support::{handed, Call, TestHandler, TestHost};
+use crate::support::{handed, Call, TestHost};
 
 /// Runs `other` while the preserve of object 1 runs, and lets it wait there.
 fn meanwhile<R: Send + 'static>(
@@ -236,7 +236,7 @@ fn a_handler_that_goes_away_is_still_asked_for_what_it_preserved() {
     let host = TestHost::cold();
     let device = host.device();
     host.register_file(device, 1).unwrap();
-    let gone = host.engine(|engine| engine.unregister_handler(&TestHandler(0)));
+    let gone = host.unregister(0);
     assert_eq!(gone, Ok(()));
     host.take_log();
     ops::prepare(&host).unwrap();

@@ -176,7 +176,7 @@ fn a_handler_that_goes_lets_its_flbs_go_but_not_what_its_files_hold() {
     let host = scene();
     let session = host.create("a");
     host.preserve(session, 1, 10).unwrap();
-    let gone = host.engine(|engine| engine.unregister_handler(&TestHandler(0)));
+    let gone = host.unregister(0);
     assert_eq!(gone, Ok(()));
     host.take_log();
     host.close(session).unwrap();

@@ -170,7 +170,8 @@ fn sessions_that_cannot_be_read_are_told() {
     let host = TestHost::cold();
     assert!(!host.freeze().unwrap().losses.any());
     let mut handed = handed(&[("vm", &[(1, 10)])]).plain();
-    handed.set_bytes(handed.files(0), 16, b"handler-9");
+    // A file without the name of a handler.
+    handed.set_bytes(handed.files(0), 16, &[0]);
     let host = TestHost::warm(handed);
     // Nothing is discarded without being asked to.
     let why = host.reboot().unwrap_err();

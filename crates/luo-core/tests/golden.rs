@@ -4,10 +4,10 @@
 #![cfg(target_endian = "little")]
 
 use luo_core::ops::{self, Needed};
-use luo_core::{Access, Compat};
+use luo_core::{Access, Actor, Compat};
 
 use crate::support::memory::Pages;
-use crate::support::{Handed, TestHandler, TestHost};
+use crate::support::{Handed, TestHost};
 
 /// Reads a golden file: pages at addresses, bytes at offsets.
 fn parse(text: &str) -> Pages {
@@ -57,7 +57,7 @@ fn scene() -> TestHost {
     host.preserve(vm, 1, 10).unwrap();
     host.preserve(cache, 0xff, 30).unwrap();
     let read_only = || Ok(host.new_file_with(0, 20, Access::ReadOnly));
-    ops::preserve_file(&host, vm, 2, read_only).unwrap();
+    ops::preserve_file(&host, Actor::Administrator, vm, 2, read_only).unwrap();
     let device = ops::create_device_session(&host).unwrap();
     let token = host.register_file(device, 40).unwrap();
     ops::add_dependency(
@@ -130,7 +130,7 @@ fn what_mainline_writes_is_taken_over() {
     let handed = Handed::of_c(0x7f0_0000, golden, 0x2_0000_0000);
     let host = TestHost::boot(Some(handed), false);
     let memfd = Compat::try_from("memfd-v2").unwrap();
-    let known = host.engine(|engine| engine.register_handler(memfd, TestHandler(0)));
+    let known = host.register_as(memfd, 0);
     assert_eq!(known, Ok(()));
     assert_eq!(host.admit().unwrap().update_number, 2);
     host.open().unwrap();

@@ -99,6 +99,95 @@ fn the_event_asks_who_took_part_and_the_reboot_asks_all() {
     }
 }
 
+/// Who was started anew has its name and its files again.
+#[test]
+fn a_closed_ones_name_and_files_are_free() {
+    for frozen in [false, true] {
+        let host = TestHost::cold();
+        let vm = host.create("vm");
+        for (token, object) in [(1, 10), (2, 11), (3, 12)] {
+            host.preserve(vm, token, object).unwrap();
+        }
+        host.needs(vm, 1, Needed::Here(3)).unwrap();
+        let other = host.create("other");
+        host.preserve(other, 1, 30).unwrap();
+        ops::prepare(&host).unwrap();
+        if frozen {
+            ops::freeze(&host).unwrap();
+        }
+        assert_eq!(host.try_create("vm"), Err(Error::SessionExists));
+        host.close(vm).unwrap();
+        host.take_log();
+        let again = host.create("vm");
+        // What is needed is unfrozen first, and let go of last.
+        let unfrozen = ["unfreeze 11", "unfreeze 12", "unfreeze 10"];
+        let undone = ["unpreserve 10", "unpreserve 12", "unpreserve 11"];
+        let unfrozen = if frozen { &unfrozen[..] } else { &[] };
+        assert_eq!(host.take_log(), [unfrozen, &undone].concat());
+        host.preserve(again, 1, 10).unwrap();
+        assert_eq!(host.try_create("vm"), Err(Error::SessionExists));
+        host.take_log();
+        let report = host.reboot().unwrap();
+        assert_eq!((report.sessions, report.files), (2, 2));
+        let log = host.take_log();
+        let thawed = if frozen { vec!["unfreeze 30"] } else { vec![] };
+        assert_eq!(log, [&thawed[..], &["freeze 30", "freeze 10"]].concat());
+        let next = TestHost::opened(host.kexec());
+        let vm = next.claim("vm").unwrap();
+        assert_eq!(next.retrieve(vm, 1).unwrap().object, 10);
+        assert_eq!(next.visible().files, 2);
+    }
+}
+
+/// The new one is late: nobody waits for it, and it outlives a cancel.
+#[test]
+fn one_in_a_closed_ones_place_is_its_owners() {
+    for frozen in [false, true] {
+        let (host, vm) = fixed(frozen);
+        host.close(vm).unwrap();
+        let again = host.create("vm");
+        host.preserve(again, 1, 10).unwrap();
+        ops::unpreserve_file(&host, again, 1).unwrap();
+        host.preserve(again, 1, 10).unwrap();
+        ops::cancel(&host).unwrap();
+        assert_eq!((host.visible().outgoing, host.visible().files), (1, 1));
+        host.close(again).unwrap();
+        assert_eq!(host.counts(), TestHost::cold().counts());
+    }
+}
+
+/// Those who took part have agreed to an update with the file that they need.
+#[test]
+fn a_closed_one_that_others_need_stays() {
+    let host = TestHost::cold();
+    let [vm, other] = ["vm", "other"].map(|text| host.create(text));
+    host.preserve(vm, 1, 10).unwrap();
+    host.preserve(other, 1, 30).unwrap();
+    host.needs(other, 1, Needed::In(name("vm"), 1)).unwrap();
+    ops::prepare(&host).unwrap();
+    host.close(vm).unwrap();
+    assert_eq!(host.try_create("vm"), Err(Error::SessionExists));
+    ops::freeze(&host).unwrap();
+    ops::cancel(&host).unwrap();
+    host.create("vm");
+}
+
+/// Nor does it make room for a session of the same name that is another's.
+#[test]
+fn a_closed_one_of_the_device_stays() {
+    let host = TestHost::cold();
+    let device = host.device();
+    let token = host.register_file(device, 10).unwrap();
+    let (called, _) = host.engine(|engine| engine.session_info(device)).unwrap();
+    ops::prepare(&host).unwrap();
+    host.close(device).unwrap();
+    let taken = host.try_create(&called.to_string());
+    assert_eq!(taken, Err(Error::SessionExists));
+    host.reboot().unwrap();
+    let next = TestHost::opened(host.kexec());
+    assert_eq!(next.restore(token).unwrap().object, 10);
+}
+
 /// Between the event and the reboot nothing is written that a kexec could find.
 #[test]
 fn an_event_alone_hands_nothing_over() {

@@ -4,7 +4,7 @@
 use luo_core::ops::{self, Needed, MAX_DEPENDENCIES_PER_SESSION};
 use luo_core::{Error, SessionId};
 
-use crate::support::{compat, TestHandler, TestHost};
+use crate::support::{compat, TestHost};
 
 const MANY: u64 = 20_000;
 
@@ -15,7 +15,7 @@ fn handlers() {
         host.register(number);
     }
     assert_eq!(host.try_register(256), Err(Error::Full));
-    let gone = host.engine(|engine| engine.unregister_handler(&TestHandler(7)));
+    let gone = host.unregister(7);
     assert_eq!(gone, Ok(()));
     host.register(256);
     // The last one is found.

@@ -281,7 +281,8 @@ fn what_cannot_be_carried_is_lost_alone() {
 #[test]
 fn a_handover_that_cannot_be_read_is_lost_and_told() {
     let mut handed = handed(&[("vm", &[(1, 10)])]).plain();
-    handed.set_bytes(handed.files(0), 16, b"handler-9");
+    // A file without the name of a handler.
+    handed.set_bytes(handed.files(0), 16, &[0]);
     let host = TestHost::warm(handed);
     let new = host.create("new");
     host.preserve(new, 1, 20).unwrap();

@@ -32,6 +32,7 @@ mod hostile;
 mod image;
 mod interleave;
 mod late;
+mod late_handlers;
 mod limits;
 mod lost;
 mod model;

@@ -32,9 +32,36 @@ fn a_closed_session_is_restored_for_its_own_user_alone() {
     let awaits = host.retrieve(own, 1).map(|file| file.object);
     assert!(matches!(awaits, Err(Error::Awaits(_))), "{awaits:?}");
     assert!(!host.take_log().contains(&"retrieve 10".to_owned()));
+    // One that holds a session of the administrator's has that one alone.
     let other = claim(&host, ROOT, "other").unwrap();
+    let passed = ops::retrieve_file(&host, ALICE, other, 1).map(|file| file.object);
+    assert!(matches!(passed, Err(Error::Awaits(_))), "{passed:?}");
+    assert!(!host.take_log().contains(&"retrieve 10".to_owned()));
     assert_eq!(host.retrieve(other, 1).unwrap().object, 12);
     assert_eq!(host.retrieve(own, 1).unwrap().object, 11);
+    assert_eq!(
+        ops::retrieve_file(&host, ALICE, other, 1).unwrap().object,
+        12
+    );
+}
+
+/// A session of Alice's that Bob was given: her closed one is restored for her, not for him.
+#[test]
+fn who_was_given_a_users_session_restores_none_of_that_users_others() {
+    let host = TestHost::cold();
+    let [closed, given] = ["closed", "given"].map(|text| create(&host, ALICE, text).unwrap());
+    host.preserve(closed, 1, 10).unwrap();
+    host.preserve(given, 1, 11).unwrap();
+    ops::add_dependency(&host, ALICE, given, 1, Needed::Of(closed, 1)).unwrap();
+    let host = TestHost::opened(host.update());
+    let closed = claim(&host, ALICE, "closed").unwrap();
+    assert!(host.close(closed).is_err());
+    let given = claim(&host, ALICE, "given").unwrap();
+    let bobs = ops::retrieve_file(&host, BOB, given, 1).map(|file| file.object);
+    assert!(matches!(bobs, Err(Error::Awaits(_))), "{bobs:?}");
+    assert!(!host.take_log().contains(&"retrieve 10".to_owned()));
+    let hers = ops::retrieve_file(&host, ALICE, given, 1).unwrap();
+    assert_eq!(hers.object, 11);
 }
 
 /// Alice's file needs one of Bob's, who has shown his session. In the next kernel Bob has

@@ -42,7 +42,9 @@ fn preserve(
     pipe: u64,
     end: End,
 ) -> Result<(), Error> {
-    ops::preserve_file(host, session, token, || Ok(host.end_of(pipe, end)))
+    ops::preserve_file(host, Actor::Administrator, session, token, || {
+        Ok(host.end_of(pipe, end))
+    })
 }
 
 /// Both ends, under [`READ`] and [`WRITE`] of a round.
@@ -151,12 +153,13 @@ fn it_goes_on_to_another_kernel_unclaimed_and_claimed() {
     let pipe = reads.object / 2;
     for (token, file) in [(READ, &reads), (WRITE, &writes)] {
         // A file that came back counts as preserved until its session ends.
-        let again = ops::preserve_file(&host, own, token, || Ok(file.clone()));
+        let again =
+            ops::preserve_file(&host, Actor::Administrator, own, token, || Ok(file.clone()));
         assert_eq!(again, Err(Error::AlreadyPreserved));
     }
     host.finish(vm).unwrap();
     for (token, file) in [(READ, reads), (WRITE, writes)] {
-        ops::preserve_file(&host, own, token, || Ok(file)).unwrap();
+        ops::preserve_file(&host, Actor::Administrator, own, token, || Ok(file)).unwrap();
     }
     holds(&host, pipe, b"once more");
     let host = next(host.update());

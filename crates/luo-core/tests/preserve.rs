@@ -2,9 +2,9 @@
 //! Preserving files.
 
 use luo_abi::errno::Errno;
-use luo_core::{ops, Error};
+use luo_core::{ops, Actor, Error};
 
-use crate::support::{handed, Call, TestHandler, TestHost};
+use crate::support::{handed, Call, TestHost};
 
 #[test]
 fn a_preserved_file_is_held_with_its_handler() {
@@ -23,10 +23,10 @@ fn a_taken_token_is_told_before_the_descriptor_is_looked_at() {
     let session = host.create("vm");
     host.preserve(session, 5, 50).unwrap();
     let open = || panic!("the token is taken");
-    let outcome = ops::preserve_file(&host, session, 5, open);
+    let outcome = ops::preserve_file(&host, Actor::Administrator, session, 5, open);
     assert_eq!(outcome, Err(Error::TokenExists));
     let open = || Err(Errno::EBADF);
-    let outcome = ops::preserve_file(&host, session, 6, open);
+    let outcome = ops::preserve_file(&host, Actor::Administrator, session, 6, open);
     assert_eq!(outcome, Err(Error::Host(Errno::EBADF)));
     // The token of the failed one is free again.
     host.preserve(session, 6, 60).unwrap();
@@ -94,7 +94,7 @@ fn a_handler_that_goes_while_it_is_asked_gets_no_file() {
         let before = host.visible();
         host.set_hook(|host, call, _| {
             if call == Call::CanPreserve {
-                let _ = host.engine(|engine| engine.unregister_handler(&TestHandler(0)));
+                let _ = host.unregister(0);
             }
         });
         assert_eq!(host.preserve(session, 1, 1), Err(Error::NoHandler));
@@ -141,9 +141,9 @@ fn the_handler_knows_its_files_after_it_is_unregistered() {
     let host = TestHost::cold();
     let session = host.create("vm");
     host.preserve(session, 1, 50).unwrap();
-    let gone = host.engine(|engine| engine.unregister_handler(&TestHandler(0)));
+    let gone = host.unregister(0);
     assert_eq!(gone, Ok(()));
-    let gone = host.engine(|engine| engine.unregister_handler(&TestHandler(0)));
+    let gone = host.unregister(0);
     assert_eq!(gone, Err(Error::NotRegistered));
     assert_eq!(host.preserve(session, 2, 51), Err(Error::NoHandler));
     let handed = host.update();

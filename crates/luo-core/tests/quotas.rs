@@ -142,6 +142,34 @@ fn bytes_of_all_users_count_together() {
     host.preserve(two, 1, 4).unwrap();
 }
 
+/// An orchestrator that records no sizes was in between: what is taken back counts from then on.
+#[test]
+fn what_came_without_a_size_counts_when_it_is_back() {
+    let host = TestHost::cold();
+    let session = create(&host, ALICE, "vm").unwrap();
+    host.preserve(session, 1, 3).unwrap();
+    let mut handed = host.update();
+    handed.supplement = None;
+    let host = TestHost::opened(handed);
+    let session = claim(&host, ALICE, "vm").unwrap();
+    let bytes = || ops::list_files(&host, session, 0, 1).unwrap().entries[0].bytes;
+    assert_eq!(bytes(), 0);
+    host.retrieve(session, 1).unwrap();
+    let known = bytes();
+    assert!(known > 0);
+    let all = Quotas {
+        bytes: 2 * known,
+        ..Quotas::DEFAULT
+    };
+    host.engine(|engine| engine.set_quotas(Whom::Each, all));
+    let more = create(&host, ALICE, "more").unwrap();
+    // An object's number is how large it is.
+    let over = host.preserve(more, 1, 4);
+    assert_eq!(over, Err(Error::OverQuota(Quota::Bytes)));
+    host.finish(session).unwrap();
+    host.preserve(more, 1, 4).unwrap();
+}
+
 /// It is said again only when the administrator has decided anew.
 #[test]
 fn that_users_have_all_is_told_once() {

@@ -3,6 +3,7 @@
 //! handover as it is, and is EIO from then on.
 
 use luo_abi::errno::Errno;
+use luo_abi::handover::FILES_PER_BLOCK;
 use luo_core::mem::fault;
 use luo_core::{Area, Error, PageError, Refusal, TextError};
 
@@ -236,15 +237,46 @@ fn files() {
     );
 }
 
+/// One that is missing refuses nothing; more than a kernel can have do.
 #[test]
-fn only_a_missing_handler_can_pass() {
-    let mut handed = good();
-    handed.set_bytes(handed.files(0), record(0), b"handler-9\0");
-    let host = TestHost::warm(handed);
-    let why = host.open().unwrap_err();
-    assert!(matches!(why, Error::Refused(refusal) if refusal.can_pass()));
-    host.register(9);
+fn so_many_handlers_cannot_be_missing() {
+    let host = TestHost::cold();
+    let session = host.create("vm");
+    for token in 0..257 {
+        host.preserve(session, token, token).unwrap();
+    }
+    let handed = host.update().plain();
+    let with_missing = |count: usize| {
+        let mut handed = handed.clone();
+        let mut block = handed.files(0);
+        for token in 0..count {
+            let at = token % FILES_PER_BLOCK;
+            if token > 0 && at == 0 {
+                block = handed.word(block, 0);
+            }
+            let name = format!("missing-{token}\0");
+            handed.set_bytes(block, record(at), name.as_bytes());
+        }
+        TestHost::warm(handed)
+    };
+    let host = with_missing(256);
     host.open().unwrap();
+    assert_eq!(host.said_of("wait for handler"), 16);
+    assert_eq!(host.said_of("wait for 240 more handlers"), 1);
+    let host = with_missing(257);
+    let why = Error::Refused(Refusal::TooManyMissing {
+        session: name("vm"),
+        token: 256,
+        handler: compat("missing", 256),
+        others: 256,
+    });
+    for _ in 0..2 {
+        assert_eq!(host.open(), Err(why));
+    }
+    assert_eq!(host.refusals(), [why]);
+    // It is refused for good.
+    host.register_as(compat("missing", 256), 2).unwrap();
+    assert_eq!(host.open(), Err(why));
 }
 
 #[test]

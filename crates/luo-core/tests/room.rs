@@ -5,7 +5,7 @@
 
 use luo_core::mem::fault;
 use luo_core::ops::Needed;
-use luo_core::{ops, Access, Error, SessionId};
+use luo_core::{ops, Access, Actor, Error, SessionId};
 
 use crate::support::{compat, handed, name, Handed, TestFlb, TestHandler, TestHost};
 
@@ -166,7 +166,7 @@ fn transitions() {
         let (vm, cache, device) = (host.create("vm"), host.create("cache"), host.device());
         for (session, token) in [(vm, 1), (vm, 2), (cache, 3), (cache, 4)] {
             let open = || Ok(host.new_file_with(0, token, Access::Full));
-            ops::preserve_file(&host, session, token, open).unwrap();
+            ops::preserve_file(&host, Actor::Administrator, session, token, open).unwrap();
         }
         host.register_file(device, 30).unwrap();
         host.needs(vm, 1, Needed::In(name("cache"), 4)).unwrap();
@@ -211,11 +211,7 @@ fn transitions() {
 #[test]
 fn steps_of_a_host() {
     let scene = || (TestHost::boot(None, false), ());
-    let register = |host: &TestHost, ()| {
-        let table = || TestHandler(0);
-        ops::with_room(|| host.engine(|engine| engine.register_handler(compat("file", 0), table())))
-    };
-    assert!(each_wait(scene, |host, _| register(host, ())) > 0);
+    assert!(each_wait(scene, |host, ()| host.register_as(compat("file", 0), 0)) > 0);
     let scene = || {
         let host = TestHost::boot(None, false);
         host.register(0);

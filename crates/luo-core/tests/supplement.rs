@@ -8,7 +8,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
 use luo_abi::supplement::{KIND_EDGE, KIND_FILE, KIND_SESSION};
 use luo_core::ops::{self, Needed};
-use luo_core::{Access, Area, BadRecord, Error, Refusal};
+use luo_core::{Access, Actor, Area, BadRecord, Error, Refusal};
 use proptest::prelude::*;
 
 use crate::support::{compat, Handed, TestHost};
@@ -26,7 +26,7 @@ fn good() -> &'static Handed {
         let (vm, cache, device) = (host.create("vm"), host.create("cache"), host.device());
         host.preserve(vm, 1, 10).unwrap();
         let open = || Ok(host.new_file_with(0, 20, Access::ReadOnly));
-        ops::preserve_file(&host, vm, 2, open).unwrap();
+        ops::preserve_file(&host, Actor::Administrator, vm, 2, open).unwrap();
         host.preserve(cache, 0xff, 30).unwrap();
         let token = host.register_file(device, 40).unwrap();
         host.needs(vm, 2, Needed::Here(1)).unwrap();

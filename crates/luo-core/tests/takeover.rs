@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering;
 use std::thread;
 
 use luo_abi::errno::Errno;
+use luo_core::mem::fault;
 use luo_core::ops;
-use luo_core::{Actor, Error, Refusal, RootFields};
+use luo_core::{Actor, Error, RootFields};
 
-use crate::support::{compat, handed, name, Call, Handed, TestHandler, TestHost};
+use crate::support::{compat, handed, Call, Handed, TestHost};
 
 fn two_sessions() -> Handed {
     handed(&[("a", &[(1, 10), (2, 20)]), ("b", &[(1, 30)])])
@@ -44,6 +45,27 @@ fn the_first_open_takes_over_and_gives_the_pages_away() {
     assert_eq!(host.taken_over(), None);
 }
 
+/// It cannot happen, because memory is set aside. If it did, no session would get another's.
+#[test]
+fn files_of_a_session_that_cannot_be_added_are_in_no_other() {
+    let files: [(&str, &[(u64, u64)]); 3] = [
+        ("a", &[(1, 10)]),
+        ("b", &[(1, 20), (2, 21)]),
+        ("c", &[(1, 30)]),
+    ];
+    let handed = handed(&files);
+    fault::refuse_session_after(1);
+    let host = TestHost::opened(handed);
+    assert_eq!(host.claim("b"), Err(Error::NoSession));
+    for (text, object) in [("a", 10), ("c", 30)] {
+        let session = host.claim(text).unwrap();
+        assert_eq!(host.retrieve(session, 1).unwrap().object, object);
+        assert_eq!(host.retrieve(session, 2).err(), Some(Error::NoToken));
+        host.close(session).unwrap();
+    }
+    assert_eq!(host.counts(), TestHost::cold().counts());
+}
+
 #[test]
 fn a_cold_machine_opens_too() {
     let host = TestHost::cold();
@@ -75,56 +97,49 @@ fn everything_survives_a_chain_of_kernels() {
     assert_eq!(host.retrieve(session, 1).unwrap().object, 30);
 }
 
+/// Nothing but the files whose handler is missing waits for it; what that means for them is in
+/// `late_handlers`.
 #[test]
 fn an_unknown_handler_is_waited_for() {
-    let handed = two_sessions();
-    let pages = handed.pages.clone();
-    let host = TestHost::boot(Some(handed), false);
+    let host = TestHost::boot(Some(two_sessions()), false);
+    host.register(1);
     host.admit().unwrap();
     host.arm();
-    let why = Error::Refused(Refusal::UnknownHandler {
-        session: name("a"),
-        token: 1,
-        handler: compat("handler", 0),
-    });
-    assert_eq!(why.errno(), Errno::EIO);
-    let before = host.visible();
-    assert_eq!(host.open(), Err(why));
-    assert_eq!(host.refusals(), [why]);
-    // Nothing has changed: it is not even read again.
-    let reads = host.arrived.lock().unwrap().reads;
-    assert_eq!(host.open(), Err(why));
-    assert_eq!(host.refusals(), []);
-    assert_eq!(host.arrived.lock().unwrap().reads, reads);
-    // Another handler makes it worth reading, to no avail.
-    host.register(1);
-    assert_eq!(host.open(), Err(why));
-    assert_eq!(host.refusals(), [why]);
-    assert_eq!(host.visible(), before);
-    assert_eq!(host.arrived.lock().unwrap().pages, pages);
-    // Sessions for the next kernel can be made all the same.
-    host.create("next");
-    host.register(0);
     host.open().unwrap();
     assert_eq!(host.taken_over(), Some((2, 3)));
+    assert_eq!(host.refusals(), []);
     assert_eq!(host.arrived_pages(), 0);
+    let line = "session \"a\", token 0x1, and 2 more files, wait for handler \"handler-0\", which \
+                is not here: load its module, or the next reboot loses them";
+    assert_eq!(host.said_of(line), 1);
+    let session = host.claim("a").unwrap();
+    let why = host.retrieve(session, 1).err().unwrap();
+    assert_eq!(why, Error::AwaitsHandler(compat("handler", 0)));
+    assert_eq!(why.errno(), Errno::EAGAIN);
+    assert_eq!(host.counts().pins, 0);
+    // Another handler is not it.
+    host.register(2);
+    assert_eq!(host.retrieve(session, 1).err(), Some(why));
+    host.register(0);
+    let line = "handler \"handler-0\" is here, for which files wait: 3";
+    assert_eq!(host.said_of(line), 1);
+    assert_eq!(host.retrieve(session, 1).unwrap().object, 10);
 }
 
 #[test]
 fn a_handler_whose_owner_is_going_counts_as_unknown() {
     let host = TestHost::warm(two_sessions());
-    let before = host.visible();
-    // Two pins for the reading, then one a file.
-    host.fail(Call::PinHandler, 4, Errno::ENODEV);
-    let why = host.open().unwrap_err();
-    let Error::Refused(Refusal::UnknownHandler { session, token, .. }) = why else {
-        panic!("{why}");
-    };
-    assert_eq!((session, token), (name("b"), 1));
-    assert_eq!(host.visible(), before);
-    assert_eq!(host.refusals(), [why]);
-    host.register(2);
-    assert!(host.open().is_ok());
+    // Two pins for the reading, then one a file; and one for those that wait.
+    for skip in [4, 0, 0] {
+        host.fail(Call::PinHandler, skip, Errno::ENODEV);
+    }
+    host.open().unwrap();
+    assert_eq!(host.said_of("wait for handler \"handler-0\""), 1);
+    let session = host.claim("b").unwrap();
+    let why = Error::AwaitsHandler(compat("handler", 0));
+    assert_eq!(host.retrieve(session, 1).err(), Some(why));
+    // It has stayed.
+    assert_eq!(host.retrieve(session, 1).unwrap().object, 30);
 }
 
 #[test]
@@ -132,19 +147,18 @@ fn a_handler_that_goes_while_sessions_are_read_is_missed() {
     let host = TestHost::warm(two_sessions());
     host.set_hook(|host, call, _| {
         if call == Call::PinHandler {
-            let _ = host.engine(|engine| engine.unregister_handler(&TestHandler(0)));
+            let _ = host.unregister(0);
         }
     });
-    let why = host.open().unwrap_err();
-    assert!(matches!(
-        why,
-        Error::Refused(Refusal::UnknownHandler { .. })
-    ));
-    assert_eq!(host.counts().pins, 0);
-    host.set_hook(|_, _, _| ());
-    host.register(0);
     host.open().unwrap();
     assert_eq!(host.taken_over(), Some((2, 3)));
+    assert_eq!(host.counts().pins, 0);
+    host.set_hook(|_, _, _| ());
+    let session = host.claim("a").unwrap();
+    let why = host.retrieve(session, 1).err();
+    assert!(matches!(why, Some(Error::AwaitsHandler(_))), "{why:?}");
+    host.register(0);
+    assert_eq!(host.retrieve(session, 1).unwrap().object, 10);
 }
 
 #[test]

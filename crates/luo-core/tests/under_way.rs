@@ -282,6 +282,25 @@ fn finish_passes_over_a_users_retrieve() {
     all_let_go(&host, &[hers]);
 }
 
+/// Of a transition in its middle nothing can be lost alone: the reboot is given up, whatever the
+/// administrator has chosen, and the machine is where it was.
+#[test]
+fn the_reboot_goes_on_without_no_transition_that_does_not_end() {
+    let host = TestHost::cold();
+    let device = host.device();
+    host.register_file(device, HELD).unwrap();
+    during(&host, Call::Preserve, |host| {
+        for reboot in [TestHost::reboot_or_lose, TestHost::reboot] {
+            let why = reboot(host).unwrap_err();
+            assert_eq!(why, Failure::Engine(Error::Busy(None)));
+            assert_eq!(why.errno(), Errno::EBUSY);
+        }
+    });
+    ops::prepare(&host).unwrap();
+    assert_eq!(host.state(), State::Prepared);
+    assert_eq!(host.reboot_or_lose().unwrap().files, 1);
+}
+
 #[test]
 fn finish_passes_over_a_users_finish_and_close() {
     for closed in [false, true] {

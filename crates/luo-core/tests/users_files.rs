@@ -7,10 +7,10 @@ use std::sync::atomic::Ordering;
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed};
-use luo_core::{Compat, Error, Refusal};
+use luo_core::{Compat, Error, Failure};
 
 use crate::owners::{claim, create, ALICE, ROOT};
-use crate::support::{Call, TestHandler, TestHost};
+use crate::support::{compat, Call, TestHost};
 
 /// Alice's session "y" needs a file of her session "x", which she has back; "x" is closed,
 /// and "y" not claimed. Each has another file, too.
@@ -153,8 +153,7 @@ fn users_preserve_memfds_unless_the_administrator_has_chosen() {
     let host = TestHost::cold();
     for (name, kind) in [("memfd-v2", MEMFDS), ("luo-memfd-v1", MEMFDS + 1)] {
         let name = Compat::try_from(name).unwrap();
-        let registered = host.engine(|engine| engine.register_handler(name, TestHandler(kind)));
-        registered.unwrap();
+        host.register_as(name, kind).unwrap();
     }
     host.memfds_only.store(true, Ordering::SeqCst);
     let [own, vm] = [(ALICE, "own"), (ROOT, "vm")].map(|(by, text)| {
@@ -171,6 +170,12 @@ fn users_preserve_memfds_unless_the_administrator_has_chosen() {
         assert_eq!(why, Err(Error::NoHandler));
         assert_eq!(why.unwrap_err().errno(), Errno::ENOENT);
     }
+    // Nor is one that holds the administrator's session the administrator.
+    let open = || Ok(host.new_file(0, 14));
+    let passed = ops::preserve_file(&host, ALICE, vm, 4, open);
+    assert_eq!(passed, Err(Error::NoHandler));
+    let open = || Ok(host.new_file(MEMFDS, 15));
+    ops::preserve_file(&host, ALICE, vm, 4, open).unwrap();
     host.preserve(vm, 3, 12).unwrap();
     let device = host.device();
     host.register_file(device, 13).unwrap();
@@ -179,7 +184,7 @@ fn users_preserve_memfds_unless_the_administrator_has_chosen() {
     // What is there already stays.
     host.memfds_only.store(true, Ordering::SeqCst);
     let report = host.reboot().unwrap();
-    assert_eq!((report.files, report.losses.any()), (6, false));
+    assert_eq!((report.files, report.losses.any()), (7, false));
 }
 
 /// Handler 2 is of this kernel's alone. Alice has a file of it, which another of hers needs, and
@@ -199,10 +204,9 @@ fn foreign() -> TestHost {
     host
 }
 
-/// A user's file without a handler here is lost alone, with what needs it; nobody waits for a
-/// handler that may never come.
+/// A user's file without a handler here waits, with what needs it, and nothing else does.
 #[test]
-fn a_users_file_without_a_handler_is_lost_alone() {
+fn a_users_file_waits_alone_for_its_handler() {
     for through_mainline in [false, true] {
         let mut handed = foreign().update();
         if through_mainline {
@@ -211,30 +215,34 @@ fn a_users_file_without_a_handler_is_lost_alone() {
         let host = TestHost::opened(handed);
         assert_eq!(host.taken_over(), Some((2, 5)));
         let info = host.engine(|engine| engine.info(ROOT, "", 0));
-        assert_eq!(info.lost_files, 1);
-        let said = host.said.lock().unwrap();
-        let lines = said.iter().filter(|(_, line)| line.contains(" lost "));
-        let lines: Vec<_> = lines.map(|(_, line)| line.as_str()).collect();
-        let line = "session \"uid:1000:own\", token 0x2: no handler \"handler-2\": lost because \
-                    it is a user's; 0 more files of users are lost too";
-        assert_eq!(lines, [line]);
-        drop(said);
+        assert_eq!(info.lost_files, 0);
+        let line = "session \"uid:1000:own\", token 0x2, and 0 more files, wait for handler \
+                    \"handler-2\"";
+        assert_eq!(host.said_of(line), 1);
         let vm = claim(&host, ROOT, "vm").unwrap();
         assert_eq!(host.retrieve(vm, 1).unwrap().object, 10);
-        // One that comes now comes too late.
-        host.register(2);
-        host.open().unwrap();
         let own = claim(&host, ALICE, "own").unwrap();
         assert_eq!(host.retrieve(own, 4).unwrap().object, 4);
-        let lost = host.retrieve(own, 2).err();
-        assert_eq!(lost, Some(Error::Lost(Errno::ENOENT)));
+        let waits = Error::AwaitsHandler(compat("handler", 2));
+        assert_eq!(host.retrieve(own, 2).err(), Some(waits));
         if !through_mainline {
             // What it needs is there; what needs it is not to be had.
-            assert_eq!(host.retrieve(own, 1).err(), lost);
+            assert_eq!(host.retrieve(own, 1).err(), Some(waits));
         }
         assert_eq!(host.retrieve(own, 3).unwrap().object, 3);
+        let unhandled = Error::Unhandled {
+            token: 2,
+            handler: compat("handler", 2),
+        };
+        assert_eq!(host.finish(own), Err(unhandled));
+        assert_eq!(unhandled.errno(), Errno::EBUSY);
+        host.finish(vm).unwrap();
+        host.register(2);
+        for token in [1, 2] {
+            assert_eq!(host.retrieve(own, token).unwrap().object, token);
+        }
+        host.finish(own).unwrap();
         for session in [own, vm] {
-            host.finish(session).unwrap();
             host.close(session).unwrap();
         }
         assert_eq!(host.visible().files, 0);
@@ -245,38 +253,59 @@ fn a_users_file_without_a_handler_is_lost_alone() {
     }
 }
 
-/// That it is lost is told in each kernel that it would have gone to.
+/// It keeps the machine from no update, whatever vetoes: it is lost alone then, and that is told
+/// in each kernel that it would have gone to.
 #[test]
-fn a_users_file_without_a_handler_stays_lost() {
+fn a_users_file_whose_handler_does_not_come_is_lost_alone() {
     let host = TestHost::opened(foreign().update());
     let report = host.reboot().unwrap();
-    assert_eq!((report.carried, report.losses.files), (2, 1));
-    let host = TestHost::opened(host.kexec());
-    let own = claim(&host, ALICE, "own").unwrap();
-    for (token, why) in [(1, Errno::ENOLINK), (2, Errno::ENOENT)] {
-        assert_eq!(host.retrieve(own, token).err(), Some(Error::Lost(why)));
+    assert_eq!((report.carried, report.losses.files), (2, 2));
+    let mut host = TestHost::opened(host.kexec());
+    for again in [true, false] {
+        let info = host.engine(|engine| engine.info(ROOT, "", 0));
+        assert_eq!(info.lost_files, if again { 2 } else { 0 });
+        let own = claim(&host, ALICE, "own").unwrap();
+        // That the handler comes now is too late.
+        host.register(2);
+        for (token, why) in [(1, Errno::ENOLINK), (2, Errno::ENOENT)] {
+            assert_eq!(host.retrieve(own, token).err(), Some(Error::Lost(why)));
+        }
+        ops::put_back_session(&host, own);
+        if again {
+            host.reboot().unwrap();
+            host = TestHost::opened(host.kexec());
+        } else {
+            let own = claim(&host, ALICE, "own").unwrap();
+            assert_eq!(host.retrieve(own, 4).unwrap().object, 4);
+            let vm = claim(&host, ROOT, "vm").unwrap();
+            assert_eq!(host.retrieve(vm, 1).unwrap().object, 10);
+        }
     }
-    assert_eq!(host.retrieve(own, 4).unwrap().object, 4);
-    let vm = claim(&host, ROOT, "vm").unwrap();
-    assert_eq!(host.retrieve(vm, 1).unwrap().object, 10);
 }
 
-/// The administrator's is waited for as ever, whatever users have beside it.
+/// The administrator's waits likewise, and may veto a reboot that would lose it.
 #[test]
 fn the_administrators_file_is_waited_for_with_its_handler() {
     let host = foreign();
     let vm = create(&host, ROOT, "device").unwrap();
     host.preserve_kind(vm, 9, 2, 20).unwrap();
-    let host = TestHost::warm(host.update());
-    let why = host.open().unwrap_err();
-    let Error::Refused(Refusal::UnknownHandler { token: 9, .. }) = why else {
-        panic!("{why:?}");
+    let host = TestHost::opened(host.update());
+    let why = host.reboot().unwrap_err();
+    let Failure::Carry {
+        token: Some(9),
+        why,
+        ..
+    } = why
+    else {
+        panic!("{why}");
     };
-    assert_eq!(host.engine(|engine| engine.info(ROOT, "", 0)).lost_files, 0);
+    assert_eq!(why, Error::NeverHandled(compat("handler", 2)));
+    assert_eq!(why.errno(), Errno::ENOENT);
     host.register(2);
-    host.open().unwrap();
     // With it the user's has come, too.
     let own = claim(&host, ALICE, "own").unwrap();
     assert_eq!(host.retrieve(own, 1).unwrap().object, 1);
-    assert_eq!(host.engine(|engine| engine.info(ROOT, "", 0)).lost_files, 0);
+    ops::put_back_session(&host, own);
+    let report = host.reboot().unwrap();
+    assert_eq!((report.carried, report.losses.files), (3, 0));
 }

@@ -5,8 +5,9 @@
 use luo_abi::contract::{LIST_INCOMING, LIST_OUTGOING};
 use luo_core::ops::{self, Needed, MAX_PAGE};
 use luo_core::Actor::Administrator;
-use luo_core::SessionId;
+use luo_core::{Error, Quotas, SessionId, Whom};
 
+use crate::owners::{claim, create, ALICE};
 use crate::support::ledger::take_longest;
 use crate::support::TestHost;
 
@@ -44,6 +45,46 @@ fn crowd(host: &TestHost, count: u64) -> Vec<SessionId> {
     (0..count).map(one).collect()
 }
 
+/// As many sessions of a user's; and two of that user's and of the administrator's each, one of
+/// which needs the other.
+fn pairs(host: &TestHost, count: u64) {
+    let all = Quotas {
+        sessions: 2 * count,
+        ..Quotas::TOGETHER
+    };
+    for whom in Whom::ALL {
+        host.engine(|engine| engine.set_quotas(whom, all));
+    }
+    for (by, object) in [(Administrator, 5), (ALICE, 15)] {
+        let [needs, needed] = ["needs", "needed"].map(|text| create(host, by, text).unwrap());
+        for (session, object) in [(needs, object), (needed, object + 20)] {
+            host.preserve(session, 1, object).unwrap();
+        }
+        ops::add_dependency(host, by, needs, 1, Needed::Of(needed, 1)).unwrap();
+    }
+    for at in 0..count {
+        create(host, ALICE, &format!("{at}")).unwrap();
+    }
+}
+
+/// The calls by which closed sessions are finished, and a user's queries.
+fn ends(costs: &mut Costs, host: &TestHost) {
+    for by in [ALICE, Administrator] {
+        let needed = claim(host, by, "needed").unwrap();
+        assert!(host.close(needed).is_err());
+        costs.of("first call", || ops::catch_up(host, by, |_| ()).unwrap());
+        let needs = claim(host, by, "needs").unwrap();
+        costs.of("finish for another", || host.finish(needs).unwrap());
+        assert_eq!(claim(host, by, "needed"), Err(Error::NoSession));
+        costs.of("info of one's own", || {
+            host.engine(|e| e.info(by, "test", 0))
+        });
+        costs.of("sessions of one's own", || {
+            ops::list_sessions(host, by, LIST_INCOMING, 0, MAX_PAGE).unwrap()
+        });
+    }
+}
+
 fn pages(costs: &mut Costs, host: &TestHost, which: u32, call: &'static str) {
     costs.of(call, || {
         let mut cursor = 0;
@@ -63,6 +104,7 @@ fn life(others: u64) -> Vec<(&'static str, u64)> {
     let cold = TestHost::cold();
     let host = &cold;
     let crowd_before = crowd(host, others);
+    pairs(host, others);
     let last = *crowd_before.last().unwrap();
     let vm = costs.of("create", || host.create("vm"));
     for token in 0..4 {
@@ -104,6 +146,7 @@ fn life(others: u64) -> Vec<(&'static str, u64)> {
     costs.of("info after", || {
         host.engine(|e| e.info(Administrator, "test", 0))
     });
+    ends(costs, host);
     costs.of("finish", || host.finish(vm).unwrap());
     costs.of("close after", || host.close(vm).unwrap());
     std::mem::take(&mut costs.0)

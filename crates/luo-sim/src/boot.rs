@@ -104,7 +104,7 @@ impl Machine {
         let failed = |why: Error| crate::Error::Engine(why.to_string());
         for handler in handler::all(&machine) {
             let name = Compat::try_from(handler.name()).map_err(|why| failed(why.into()))?;
-            machine.now(|engine| engine.register_handler(name, handler).map_err(failed))?;
+            ops::register_handler(&machine, name, &handler).map_err(failed)?;
         }
         for (at, &name) in machine.subsystems.iter().enumerate() {
             let table = Subsystem::Named(at);

@@ -36,6 +36,12 @@ pub(crate) fn current() -> Option<u32> {
     THREAD.get()
 }
 
+/// Whether this thread handles a call of a program without privileges.
+pub(crate) fn is_users() -> bool {
+    we_have(CapabilitySet::SYS_ADMIN)
+        && current().is_some_and(|thread| !has(thread, CapabilitySet::SYS_ADMIN))
+}
+
 /// The number of the call that this thread handles, if it handles one.
 pub(crate) fn current_call() -> Option<u64> {
     let current = CURRENT.take();

@@ -5,9 +5,12 @@
 use std::any::Any;
 
 use luo_abi::errno::Errno;
-use luo_core::{AnyKind, FileCallbacks, Incoming, Keeps, Outgoing, Preserved, Subject, Unrestored};
+use luo_core::{
+    AnyKind, Compat, FileCallbacks, Incoming, Keeps, Outgoing, Preserved, Subject, Unrestored, ops,
+};
 
 use crate::descriptor::File;
+use crate::driver;
 use crate::fault::Step;
 use crate::machine::Machine;
 use crate::memfd;
@@ -30,10 +33,27 @@ pub(crate) fn all(machine: &Machine) -> Vec<Handler> {
         all.push(&timerfd::TIMERS);
         all.push(&pipe::PIPES);
     }
-    if machine.driver.is_some() {
+    let is_late = machine.policy.has(driver::LATE);
+    if machine.driver.is_some() && !is_late {
         all.push(&forge::Forge);
     }
     all.into_iter().map(Handler).collect()
+}
+
+/// The test driver's handler is registered, or is not any more.
+///
+/// # Errors
+/// It is already, or is not.
+pub(crate) fn register_drivers(machine: &Machine, on: bool) -> Result<(), Errno> {
+    let handler = Handler(&forge::Forge);
+    let done = match on {
+        true => {
+            let name = Compat::try_from(handler.name()).map_err(|_| Errno::EINVAL)?;
+            ops::register_handler(machine, name, &handler)
+        }
+        false => ops::unregister_handler(machine, &handler),
+    };
+    done.map_err(|why| why.errno())
 }
 
 /// A handler. The engine's callbacks come here after the faults that a test has asked for.

@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::sync::Arc;
 use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use luo_abi::errno::Errno;
@@ -11,7 +12,9 @@ use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, LINES, LINES_SECONDS, Level};
 use luo_core::note::Unread;
 use luo_core::ops::{self, Report};
-use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part, Refusal, UserKinds};
+use luo_core::{
+    Access, Compat, Engine, Error, Failure, FileName, Host, Lock, PageError, Part, UserKinds,
+};
 
 use crate::caller::{self, LOOK};
 use crate::descriptor::File;
@@ -75,6 +78,21 @@ impl Lock for Machine {
         step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
         self.wait_until(Some(Instant::now() + self.policy.patience), step)
+    }
+
+    fn leaves_rest_to_worker(&self) -> bool {
+        caller::is_users()
+    }
+
+    /// In a thread that works for no call, and while the call waits: nothing of it is the
+    /// program's here.
+    fn rest_is_wanted(&self) {
+        thread::scope(|scope| {
+            let rest = thread::Builder::new().spawn_scoped(scope, || ops::do_rest(self));
+            if rest.is_err() {
+                ops::do_rest(self);
+            }
+        });
     }
 
     /// Nobody is charged for anything here.
@@ -195,8 +213,16 @@ impl Host for Machine {
         luo_calls::log::refused(self, why);
     }
 
-    fn lost_unhandled(&self, first: &Refusal, more: u64) {
-        luo_calls::log::lost_unhandled(self, first, more);
+    fn handler_is_missing(&self, handler: &Compat, first: &FileName, more: usize) {
+        luo_calls::log::handler_is_missing(self, handler, first, more);
+    }
+
+    fn more_are_missing(&self, handlers: usize) {
+        luo_calls::log::more_are_missing(self, handlers);
+    }
+
+    fn handler_has_come(&self, handler: &Compat, files: usize) {
+        luo_calls::log::handler_has_come(self, handler, files);
     }
 
     fn user_kinds(&self) -> UserKinds {

@@ -37,6 +37,8 @@
 //! | `/sys/kernel/liveupdate/state` | current at each read, `POLLPRI` | as of the open |
 //! | `close` during a transition | waits for its end | returns at once; the session's end comes with the transition's |
 //! | `/sys/kernel/liveupdate/unclaimed` and its like, opened to be written | files: the write is EACCES without CAP_SYS_ADMIN, EINVAL for an unknown word | sockets, which keep each write apart and are read as of the open. The open is EACCES without the capability; what is written by a descriptor that was passed on without it, and an unknown word, is not taken, with a warning in the log |
+//! | what follows for others when a program without CAP_SYS_ADMIN has finished a session | done by a worker, in whose time nobody waits but for the end of the update | done by a thread of the simulator's before the call returns |
+//! | steps of users stand in lines | there | there are none: each call has a thread of the simulator's |
 //! | no free descriptor (EMFILE) | told before the work | told after it, and undone |
 //! | a preserved memfd that is made larger by `write` | EPERM | the freeze is vetoed (`ftruncate`, `fallocate`: EPERM, as in the kernel) |
 //! | a preserved memfd that is resized, or has pages taken out of it, by way of its link in `/proc` (`truncate`, `O_TRUNC`), of io_uring or of `process_madvise` | EPERM | done: another size vetoes the freeze, pages that are gone are not noticed |

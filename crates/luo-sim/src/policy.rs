@@ -179,6 +179,13 @@ impl Policy {
             })
     }
 
+    /// Whether a word is on the command line.
+    pub(crate) fn has(&self, word: &str) -> bool {
+        self.command_line
+            .split_ascii_whitespace()
+            .any(|one| one == word)
+    }
+
     fn is_second(&self, choice: Word) -> bool {
         self.second[choice as usize].load(Ordering::Relaxed)
     }

@@ -51,6 +51,8 @@ impl Device {
     /// - EBUSY: the state is not updated.
     /// - ENOENT: nothing was registered under this token.
     /// - EINVAL: it is restored already.
+    /// - EAGAIN: its handler, or that of a file that it needs, is not here yet: try again when
+    ///   its kernel module is loaded.
     /// - ENOTRECOVERABLE: the reboot could not hand it over.
     /// - EMFILE, ENFILE, and whatever the file's handler reports, which is
     ///   final.

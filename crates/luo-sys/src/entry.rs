@@ -89,6 +89,8 @@ numbers! {
         Flb = contract::PARTICIPANT_FLB,
         /// A subsystem.
         Subsystem = contract::PARTICIPANT_SUBSYSTEM,
+        /// A file handler that is not here, for which files of the previous kernel wait.
+        Awaited = contract::PARTICIPANT_AWAITED,
     }
 }
 
@@ -101,7 +103,8 @@ pub struct FileEntry {
     pub bytes: u64,
     /// How it stands.
     pub status: FileStatus,
-    /// Why it failed, if it did.
+    /// Why it failed, if it did; of one that is [`FileStatus::Incoming`], why it waits: EAGAIN
+    /// for its handler, ENOTCONN for a file of another session.
     pub error: Option<Errno>,
     /// Files it needs.
     pub dependencies: u32,

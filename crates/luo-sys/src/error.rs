@@ -63,6 +63,10 @@ pub const fn hint(errno: Errno) -> Option<&'static str> {
         Errno::ENOTCONN => Some(
             "the file needs one that its owner has not taken back yet; try again when that is there",
         ),
+        Errno::EAGAIN => Some(
+            "the file's handler is not here yet; try again when its kernel module is loaded: the \
+             lists of files and the kernel's log name it",
+        ),
         Errno::ENOTRECOVERABLE => Some(
             "the reboot could not hand the file over, and it is lost; this kernel's log says why",
         ),
@@ -102,6 +106,7 @@ mod tests {
         for (errno, part) in [
             (rustix::io::Errno::DQUOT, "user_*"),
             (rustix::io::Errno::NOTCONN, "its owner"),
+            (rustix::io::Errno::AGAIN, "module is loaded"),
             (rustix::io::Errno::NOTRECOVERABLE, "it is lost"),
         ] {
             let error = Error::of("RETRIEVE_FD")(errno).to_string();

@@ -56,6 +56,8 @@ impl Session {
     /// - EINVAL: this is an outgoing session.
     /// - ENOENT: nothing was preserved under this token, or the session is
     ///   finished.
+    /// - EAGAIN: its handler, or that of a file that it needs, is not here yet: try again when
+    ///   its kernel module is loaded.
     /// - ENOTRECOVERABLE: the reboot could not hand it over.
     /// - ENOMEM, EMFILE, ENFILE, and whatever the file's handler reports; a
     ///   handler's failure is final.

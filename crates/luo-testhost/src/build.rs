@@ -85,8 +85,15 @@ impl TestHost {
     }
 
     pub fn try_register(&self, number: u32) -> Result<(), Error> {
-        let (name, table) = (compat("handler", number), TestHandler(number));
-        self.engine(|engine| engine.register_handler(name, table))
+        self.register_as(compat("handler", number), number)
+    }
+
+    pub fn register_as(&self, name: Compat, number: u32) -> Result<(), Error> {
+        ops::register_handler(self, name, &TestHandler(number))
+    }
+
+    pub fn unregister(&self, number: u32) -> Result<(), Error> {
+        ops::unregister_handler(self, &TestHandler(number))
     }
 
     pub fn depend(&self, handler: u32, flb: u32) -> Result<(), Error> {
@@ -119,7 +126,7 @@ impl TestHost {
         object: u64,
     ) -> Result<(), Error> {
         let open = || Ok(self.new_file(kind, object));
-        ops::preserve_file(self, session, token, open)
+        ops::preserve_file(self, luo_core::Actor::Administrator, session, token, open)
     }
 
     pub fn close(&self, session: SessionId) -> Result<(), Error> {
@@ -131,7 +138,7 @@ impl TestHost {
     }
 
     pub fn retrieve(&self, session: SessionId, token: u64) -> Result<TestFile, Error> {
-        ops::retrieve_file(self, session, token)
+        ops::retrieve_file(self, luo_core::Actor::Administrator, session, token)
     }
 
     pub fn finish(&self, session: SessionId) -> Result<(), Error> {
@@ -243,6 +250,12 @@ impl TestHost {
     /// Why what was handed over cannot be read, as told since this was asked last.
     pub fn refusals(&self) -> Vec<Error> {
         std::mem::take(&mut self.script().refusals)
+    }
+
+    /// How many lines of the log have a text.
+    pub fn said_of(&self, text: &str) -> usize {
+        let said = self.said.lock().unwrap();
+        said.iter().filter(|(_, line)| line.contains(text)).count()
     }
 
     /// How many sessions and files were taken over since this was asked last.

@@ -15,7 +15,9 @@ use luo_calls::Level;
 use luo_core::mem::fault;
 use luo_core::note::Unread;
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Error, Failure, Host, PageError, Part, Refusal, UserKinds};
+use luo_core::{
+    Access, Compat, Engine, Error, Failure, FileName, Host, PageError, Part, UserKinds,
+};
 
 use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
@@ -42,6 +44,8 @@ pub struct TestHost {
     threaded: bool,
     /// Whoever can be killed while waiting is.
     pub kills: AtomicBool,
+    /// Whoever can be killed before a step that does not wait is.
+    pub kills_before: AtomicBool,
     /// A caller that waits for what is under way gives up at once.
     pub impatient: AtomicBool,
     /// Somebody else takes over what was handed over, not who needs it.
@@ -91,6 +95,7 @@ impl TestHost {
             wake_ups: AtomicU64::new(0),
             threaded,
             kills: AtomicBool::new(false),
+            kills_before: AtomicBool::new(false),
             impatient: AtomicBool::new(false),
             has_worker: AtomicBool::new(false),
             leaves_rest: AtomicBool::new(false),
@@ -297,10 +302,21 @@ impl Host for TestHost {
         luo_calls::log::refused(self, why);
     }
 
-    fn lost_unhandled(&self, first: &Refusal, more: u64) {
-        assert_unlocked("lost_unhandled");
+    fn handler_is_missing(&self, handler: &Compat, first: &FileName, more: usize) {
+        assert_unlocked("handler_is_missing");
         self.nobody_has_seen_it();
-        luo_calls::log::lost_unhandled(self, first, more);
+        luo_calls::log::handler_is_missing(self, handler, first, more);
+    }
+
+    fn more_are_missing(&self, handlers: usize) {
+        assert_unlocked("more_are_missing");
+        self.nobody_has_seen_it();
+        luo_calls::log::more_are_missing(self, handlers);
+    }
+
+    fn handler_has_come(&self, handler: &Compat, files: usize) {
+        assert_unlocked("handler_has_come");
+        luo_calls::log::handler_has_come(self, handler, files);
     }
 
     fn unread(&self, compatible: &str, _data: u64, why: Unread) {

@@ -55,6 +55,8 @@ pub struct Script {
     pub grown: u64,
     /// Objects that `can_finish` says no to.
     pub stuck: BTreeSet<u64>,
+    /// Handlers whose owners are not all there yet.
+    pub unready: BTreeSet<u32>,
     /// Objects that do not fit when they are retrieved, for now.
     pub too_large: BTreeSet<u64>,
     /// Objects that somebody has locked, for so many pauses; `preserve` waits for them as for

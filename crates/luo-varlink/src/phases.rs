@@ -46,6 +46,35 @@ impl HistoryEntry {
         is_over && self.blackout_us.is_none() && self.timeline.iter().any(has_served)
     }
 
+    /// How long a workload was away over the jump, in microseconds: from when it was asked to stand
+    /// still, or had left, to when it said that it serves again. None if it did not do both, or if
+    /// nobody knows how long the jump took.
+    #[must_use]
+    pub fn away_us(&self, workload: &str) -> Option<u64> {
+        let its = |event: &&TimelineEvent| event.workload.as_deref() == Some(workload);
+        let mut since = None;
+        for event in self.timeline.iter().filter(its) {
+            let freezes = matches!(event.phase, Phase::Freezing | Phase::Frozen);
+            match event.kind {
+                TimelineKind::Asked | TimelineKind::Left if freezes => {
+                    since = since.or(Some(event.time_us));
+                }
+                TimelineKind::Left => since = Some(event.time_us),
+                // Where nobody has noted the asking, the answer says how long it took.
+                TimelineKind::Agreed if freezes => {
+                    let took = event.took_us.unwrap_or(0);
+                    since = since.or_else(|| event.time_us.checked_sub(took));
+                }
+                TimelineKind::Restored => {
+                    let away = since.and_then(|since| event.time_us.checked_sub(since));
+                    return away.filter(|_| self.blackout_us.is_some());
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
     /// The phases in the order in which they were entered. If the last lines before the jump
     /// were lost in it, the jump is taken to begin with the last line that was not.
     #[must_use]
@@ -136,6 +165,38 @@ mod tests {
         let phases = [(Phase::Preparing, 100), (Phase::Prepared, 130)];
         assert_eq!(took(&entry(None, &phases)), [Some(30), None]);
         assert_eq!(took(&entry(Some(70), &phases)), [Some(30), Some(40)]);
+    }
+
+    #[test]
+    fn a_workload_is_away_from_when_it_is_asked_to_when_it_serves() {
+        let mut entry = entry(None, &[]);
+        let line = |time_us, phase, kind, workload: &str, took_us| TimelineEvent {
+            update: "u-1".to_owned(),
+            time_us,
+            phase,
+            kind,
+            workload: Some(workload.to_owned()),
+            took_us,
+            detail: None,
+        };
+        entry.timeline = vec![
+            line(100, Phase::Preparing, TimelineKind::Asked, "vm", None),
+            line(110, Phase::Prepared, TimelineKind::Left, "web", None),
+            line(200, Phase::Freezing, TimelineKind::Asked, "vm", None),
+            line(260, Phase::Freezing, TimelineKind::Agreed, "vm", Some(60)),
+            line(300, Phase::Freezing, TimelineKind::Agreed, "old", Some(10)),
+            line(900, Phase::Updated, TimelineKind::Restored, "vm", None),
+            line(950, Phase::Updated, TimelineKind::Restored, "web", None),
+            line(999, Phase::Updated, TimelineKind::Restored, "old", None),
+        ];
+        assert_eq!(
+            entry.away_us("vm"),
+            None,
+            "nobody knows how long the jump took"
+        );
+        entry.blackout_us = Some(799);
+        let away = ["vm", "web", "old", "none"].map(|name| entry.away_us(name));
+        assert_eq!(away, [Some(700), Some(840), Some(709), None]);
     }
 
     #[test]

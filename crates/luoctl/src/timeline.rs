@@ -97,7 +97,7 @@ pub fn render(entry: &HistoryEntry, paint: Paint) -> String {
         (from, to) if !entry.has_jumped() && from == to => format!("kernel    {from}\n"),
         (from, to) => format!("kernel    {from} -> {to}\n"),
     };
-    let tables = [phases(entry), participants(&entry.timeline)];
+    let tables = [phases(entry), participants(entry)];
     for table in tables.into_iter().flatten() {
         text += &format!("\n{}", table.render(paint));
     }
@@ -151,11 +151,11 @@ struct Times {
     restore: Option<String>,
 }
 
-/// How long each workload took for each step.
-fn participants(timeline: &[TimelineEvent]) -> Option<Table> {
+/// How long each workload took for each step, and was away in all.
+fn participants(entry: &HistoryEntry) -> Option<Table> {
     let mut all: BTreeMap<&str, Times> = BTreeMap::new();
     let mut updated = None;
-    for event in timeline {
+    for event in &entry.timeline {
         if event.kind == TimelineKind::Phase && event.phase == Phase::Updated {
             updated = Some(event.time_us);
         }
@@ -185,15 +185,20 @@ fn participants(timeline: &[TimelineEvent]) -> Option<Table> {
     if all.is_empty() {
         return None;
     }
-    let mut table = Table::new(&["WORKLOAD", ">PREPARE", ">FREEZE", ">RESTORED AFTER"]);
+    let mut titles = vec!["WORKLOAD", ">PREPARE", ">FREEZE", ">RESTORED AFTER"];
+    let has_jumped = entry.blackout_us.is_some();
+    titles.extend(has_jumped.then_some(">AWAY"));
+    let mut table = Table::new(&titles);
     for (name, times) in all {
         let cell = |time: Option<String>| time.unwrap_or_else(|| "-".to_owned());
-        table.row([
+        let mut row = vec![
             name.to_owned(),
             cell(times.prepare),
             cell(times.freeze),
             cell(times.restore),
-        ]);
+        ];
+        row.extend(has_jumped.then(|| cell(entry.away_us(name).map(took))));
+        table.row(row);
     }
     Some(table)
 }

@@ -3,7 +3,7 @@
 
 use luo_abi::contract::{LIST_INCOMING, SESSION_OF_DEVICE};
 use luo_abi::rfc::State;
-use luo_core::{Error, ops};
+use luo_core::{Actor, Error, ops};
 use luo_testhost::host::TestFile;
 
 use super::op::Mine;
@@ -84,7 +84,7 @@ impl World {
         let Some((_, id)) = self.truth.incoming[at].held else {
             return;
         };
-        let answer = ops::retrieve_file(self.host(), id, token);
+        let answer = ops::retrieve_file(self.host(), Actor::Administrator, id, token);
         let session = &self.truth.incoming[at];
         let known = session.files.iter().find(|file| file.token == token);
         match answer {

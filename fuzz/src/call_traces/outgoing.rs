@@ -2,7 +2,7 @@
 //! Calls on what is to reach the next kernel.
 
 use luo_core::ops::{self, Needed};
-use luo_core::{Access, Error, SessionId};
+use luo_core::{Access, Actor, Error, SessionId};
 use luo_testhost::host::TestFile;
 
 use super::op::{Mine, What, Where};
@@ -22,8 +22,13 @@ impl World {
         match answer {
             Ok(id) => {
                 assert!(!self.truth.sealed);
-                assert!(!self.truth.outgoing.iter().any(there), "a name twice");
                 let late = !self.is_open();
+                // One that is closed and kept makes room.
+                let kept = self.truth.outgoing.iter().position(there);
+                if let Some(at) = kept {
+                    let kept = self.truth.outgoing.remove(at);
+                    assert!(late && kept.owner.is_none(), "a name twice");
+                }
                 self.truth.outgoing.push(Outgoing {
                     id,
                     label: Some(label),
@@ -36,7 +41,22 @@ impl World {
                 !self.is_open() || self.truth.outgoing.iter().any(there),
                 "no session has this name"
             ),
-            Err(why) => self.excuse(&why),
+            Err(why) => {
+                self.excuse(&why);
+                self.forget_undone(label);
+            }
+        }
+    }
+
+    /// One that is closed and kept makes room before it is known whether there is memory for
+    /// the new one.
+    fn forget_undone(&mut self, label: u8) {
+        let is_gone = |session: &Outgoing| {
+            let info = |id| self.host().engine(|engine| engine.session_info(id));
+            session.label == Some(label) && session.owner.is_none() && info(session.id).is_none()
+        };
+        if let Some(at) = self.truth.outgoing.iter().position(is_gone) {
+            self.truth.outgoing.remove(at);
         }
     }
 
@@ -79,7 +99,15 @@ impl World {
             return;
         };
         let (id, token) = (self.truth.outgoing[at].id, mine.token.0.into());
-        let answer = self.whole(|host| ops::preserve_file(host, id, token, || Ok(self.file(what))));
+        let answer = self.whole(|host| {
+            ops::preserve_file(
+                host,
+                Actor::Administrator,
+                id,
+                token,
+                || Ok(self.file(what)),
+            )
+        });
         let (object, kind) = (what.object.0.into(), what.kind.0);
         let known = &self.truth.outgoing[at].files;
         let has_token = known.iter().any(|file| file.token == token);

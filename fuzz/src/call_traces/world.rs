@@ -88,8 +88,8 @@ impl World {
             self.truth.rested = Some(self.state());
         }
         if let Op::Trouble(trouble) = op {
-            // A handler that goes away makes the handover wait until another is
-            // registered, which nobody does here.
+            // Files of a handler that goes away while they are read wait for it, of which the
+            // truth knows nothing.
             let goes = matches!(trouble, Trouble::Callback(Call::PinHandler, _));
             self.trouble = Some(trouble).filter(|_| self.truth.opened || !goes);
             return;

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use luo_core::ops::{self, Needed};
-use luo_core::{Access, SessionId};
+use luo_core::{Access, Actor, SessionId};
 use luo_testhost::memory::Pages;
 use luo_testhost::{Handed, TestHost};
 
@@ -41,7 +41,7 @@ fn cold() -> TestHost {
 
 fn preserve(host: &TestHost, session: SessionId, token: u64, object: u64, access: Access) {
     let open = || Ok(host.new_file_with(0, object, access));
-    ops::preserve_file(host, session, token, open).expect("a file");
+    ops::preserve_file(host, Actor::Administrator, session, token, open).expect("a file");
 }
 
 /// One of each kind, twice where it can be.

@@ -82,7 +82,7 @@ fn check(handed: Handed, then: Then) -> Outcome {
     let pages = handed.pages.clone();
     let (host, admitted) = boot(handed);
     let before = host.visible();
-    let opened = host.open();
+    let opened = machine::open(&host);
     crate::show::show(format_args!("{admitted:x?}, {opened:x?}; then {then:?}"));
     // Roots are read anew at the open; all else at one of both.
     let reads = host.arrived.lock().expect("a lock").reads;

@@ -4,10 +4,10 @@
 use arbitrary::Arbitrary;
 use luo_abi::contract::{LIST_INCOMING, SESSION_OF_DEVICE, SESSION_UNFINISHED};
 use luo_abi::rfc::State;
-use luo_core::{Access, Error, SessionId, SessionName, ops};
+use luo_core::{Access, Actor, Error, SessionId, SessionName, ops};
 use luo_testhost::TestHost;
 
-use super::machine::boot;
+use super::machine::{boot, open};
 use crate::queries;
 
 /// What the next kernel does with what it gets.
@@ -95,7 +95,7 @@ fn end(host: TestHost, sessions: &[SessionId]) {
     nothing_is_held(&host);
     let session = host.create("next");
     let open = || Ok(host.new_file_with(0, u64::MAX >> 3, Access::Full));
-    ops::preserve_file(&host, session, 1, open).expect("it works on");
+    ops::preserve_file(&host, Actor::Administrator, session, 1, open).expect("it works on");
     host.reboot().expect("nothing is in the way");
     next_takes_over(host, "next");
 }
@@ -131,7 +131,7 @@ fn go_on(host: TestHost) {
     let carried = report.carried;
     let (next, admitted) = boot(host.kexec());
     assert_eq!(admitted, Ok(()));
-    next.open().expect("what was carried on");
+    open(&next).expect("what was carried on");
     let arrived = queries::sessions(&next, LIST_INCOMING);
     assert_eq!(arrived.len(), carried);
     let names = |all: &[luo_abi::contract::SessionInfo]| {

@@ -74,13 +74,19 @@ fn pick(list: &str, boot: u32) -> Option<&str> {
 
 /// A copy of the initramfs: the system call reads regular files only.
 pub(crate) fn initrd() -> Result<File> {
-    let mut source = File::open(INITRD).context(INITRD)?;
     let mut copy = luo_sys::memfd::create("initrd", 0)?;
-    if copy_without_zeros(&mut source, &mut copy)? == 0 {
-        bail!("{INITRD} is empty");
-    }
+    copy_initrd(&mut copy)?;
     copy.rewind()?;
     Ok(copy)
+}
+
+/// Copies the initramfs into an empty file.
+pub(crate) fn copy_initrd(copy: &mut File) -> Result<()> {
+    let mut source = File::open(INITRD).context(INITRD)?;
+    if copy_without_zeros(&mut source, copy)? == 0 {
+        bail!("{INITRD} is empty");
+    }
+    Ok(())
 }
 
 /// Copies up to the last block that is not all zeros, and gives the length.

@@ -15,9 +15,16 @@ pub enum Artifact {
     /// QEMU, with its firmware and libraries ([`crate::fetch::qemu`]).
     Qemu,
     /// The modules of KVM, of each kernel that the guest runs
-    /// ([`crate::build::variant::Setup::modules`]).
+    /// ([`crate::build::variant::Variant::modules`]).
     Kvm,
+    /// As that, the module of slots, which kernels with the orchestrator in Rust have.
+    Slot,
     /// A root of Debian's and our packages in place of our own init
     /// ([`crate::build::systemd`]).
     SystemdRoot(Release),
+}
+
+impl Artifact {
+    /// Those that are modules of kernels.
+    pub const OF_MODULES: [Self; 2] = [Self::Kvm, Self::Slot];
 }

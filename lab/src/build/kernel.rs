@@ -100,7 +100,7 @@ impl<'a> Kernels<'a> {
                 fs::copy(make.build.join(from), dir.join(file))
                     .with_context(|| format!("the build left no {from}"))?;
             }
-            for from in variant.setup.modules() {
+            for from in variant.all_modules() {
                 let file = Path::new(from)
                     .file_name()
                     .context("a module has no name")?;
@@ -202,7 +202,7 @@ fn compile(make: &Make<'_>, variant: &Variant) -> Result<()> {
     command
         .arg(format!("LOCALVERSION={}", variant.local_version()))
         .arg("bzImage");
-    if !variant.setup.modules().is_empty() {
+    if variant.all_modules().next().is_some() {
         command.arg("modules");
     }
     make.run_counted(

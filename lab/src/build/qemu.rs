@@ -12,6 +12,7 @@ const FILES: &[&str] = &[
     "usr/bin/qemu-system-x86_64",
     "usr/share/qemu/kvmvapic.bin",
     "usr/share/qemu/linuxboot_dma.bin",
+    "usr/share/qemu/multiboot_dma.bin",
     "usr/share/seabios/bios-256k.bin",
 ];
 

@@ -3,6 +3,8 @@
 
 use anyhow::{Result, bail};
 
+use crate::build::artifact::Artifact;
+
 /// A kernel: the same source and nearly the same options, told apart by its
 /// release (`uname -r`).
 #[derive(Debug, PartialEq, Eq)]
@@ -62,20 +64,6 @@ impl Setup {
             Self::Bench => "build/bench",
             Self::Debug => "build/debug",
             Self::Kasan => "build/kasan",
-        }
-    }
-
-    /// Its modules that are kept beside the image, by where the build leaves them, in the
-    /// order in which they are loaded.
-    #[must_use]
-    pub const fn modules(self) -> &'static [&'static str] {
-        match self {
-            Self::Test => &[
-                "virt/lib/irqbypass.ko",
-                "arch/x86/kvm/kvm.ko",
-                "arch/x86/kvm/kvm-amd.ko",
-            ],
-            Self::Bench | Self::Debug | Self::Kasan => &[],
         }
     }
 
@@ -180,11 +168,41 @@ impl Variant {
     /// The options of this variant alone.
     #[must_use]
     pub fn options(&self) -> String {
-        format!(
+        let mut options = format!(
             "CONFIG_LIVEUPDATE_RUST={0}\nCONFIG_LIVEUPDATE_MEMFD_RUST={0}\n\
              CONFIG_PCI_LIVEUPDATE={0}\n",
             if self.rust { "y" } else { "n" }
-        )
+        );
+        if self.has_slots() {
+            options += "CONFIG_LIVEUPDATE_SLOT=m\nCONFIG_LIVEUPDATE_RUST_KUNIT_TEST=y\n";
+        }
+        options
+    }
+
+    /// Whether it has what tests of drivers in Rust take.
+    fn has_slots(&self) -> bool {
+        self.rust && self.setup != Setup::Bench
+    }
+
+    /// Its modules of which an artifact is made, by where the build leaves them, in the order in
+    /// which they are loaded.
+    #[must_use]
+    pub fn modules(&self, of: Artifact) -> &'static [&'static str] {
+        match of {
+            Artifact::Kvm if self.setup == Setup::Test => &[
+                "virt/lib/irqbypass.ko",
+                "arch/x86/kvm/kvm.ko",
+                "arch/x86/kvm/kvm-amd.ko",
+            ],
+            Artifact::Slot if self.has_slots() => &["lib/tests/luo_slot.ko"],
+            _ => &[],
+        }
+    }
+
+    /// All its modules, which are kept beside the image.
+    pub fn all_modules(&self) -> impl Iterator<Item = &'static str> {
+        let modules = |of: &Artifact| self.modules(*of).iter().copied();
+        Artifact::OF_MODULES.iter().flat_map(modules)
     }
 }
 
@@ -212,6 +230,28 @@ mod tests {
         assert!(!Setup::Test.fragments(false).contains(&"forge.config"));
         assert!(!Setup::Bench.fragments(true).contains(&"forge.config"));
         assert!(Setup::Kasan.fragments(true).contains(&"forge.config"));
+    }
+
+    #[test]
+    fn modules_are_where_their_options_are() {
+        for variant in VARIANTS {
+            let slot = variant.options().contains("CONFIG_LIVEUPDATE_SLOT=m");
+            let modules: Vec<_> = variant.all_modules().collect();
+            assert_eq!(modules.contains(&"lib/tests/luo_slot.ko"), slot);
+            let kvm = variant.setup.fragments(true).contains(&"kvm.config");
+            assert_eq!(modules.contains(&"arch/x86/kvm/kvm.ko"), kvm);
+            let names: Vec<_> = modules.iter().map(|path| path.rsplit('/').next()).collect();
+            let mut each = names.clone();
+            each.sort_unstable();
+            each.dedup();
+            assert_eq!(each.len(), names.len(), "{}", variant.name);
+        }
+        assert!(
+            Variant::find("c")
+                .unwrap()
+                .modules(Artifact::Slot)
+                .is_empty()
+        );
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Scenario {
 }
 
 /// How many behaviour tests there are. A test of `xtask`, which knows the suite, compares.
-pub const CONFORMANCE: usize = 680;
+pub const CONFORMANCE: usize = 688;
 
 /// The behaviour tests of `conformance/`, on one implementation.
 fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
@@ -91,6 +91,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
     Scenario {
         first,
         next: vec![next],
+        needs: &[Artifact::Slot],
         args: vec![format!("on:{on}")],
         processors: Processors::TWO_THAT_BOOT,
         expect: Expect {
@@ -228,6 +229,7 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         .kexec("debug", "debug")
         .cases(18)
     });
+    all.push(nodes());
     all
 }
 
@@ -239,10 +241,12 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             memory: 3072,
             timeout: BASE_TIMEOUT * 4,
             expect: Expect {
-                // 15 of `liveupdate`, itself, four over a kexec, the one in the kernel.
-                cases: 21,
+                // 15 of `liveupdate`, itself, ten of KUnit, that, four over a kexec, the one in
+                // the kernel.
+                cases: 32,
                 named: &[
                     "liveupdate",
+                    "kunit",
                     "luo_kexec_simple",
                     "luo_multi_session",
                     "luo_stress_files",
@@ -261,14 +265,19 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 must_not: &["liveupdate test: .*(ERROR|Failed|failed)"],
                 allowed: &[],
             },
-            // As much as KHO's own test takes by itself.
-            cmdline: vec!["test_kho.max_mem=8388608"],
+            cmdline: vec![
+                // As much as KHO's own test takes by itself.
+                "test_kho.max_mem=8388608",
+                // KUnit's tests run at boot, those of ours.
+                "kunit.enable=1",
+                "kunit.filter_glob=rust_liveupdate",
+            ],
             cost: 6,
             ..scenario(
                 "selftests",
                 "selftests",
                 "the kernel tree's own tests pass, its programs and its in-kernel test of shared \
-                 (FLB) objects",
+                 (FLB) objects, and KUnit's of handlers in Rust",
             )
             .kexec("rust", "rust-next")
         },
@@ -387,8 +396,15 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             ..guests::in_kvm("guests-kvm-rust", guests::IN_KVM, ("rust", "rust-next"))
         },
         Scenario {
-            // Its first jump was seen, and not yet that the guest goes on after it.
-            when: When::Asked,
+            when: When::All,
+            ..guests::in_kvm("guests-gap-rust", guests::GAP, ("rust", "rust-next"))
+        },
+        Scenario {
+            when: When::All,
+            ..guests::in_kvm("guests-clocks-rust", guests::CLOCKS, ("rust", "rust-next"))
+        },
+        Scenario {
+            when: When::All,
             ..guests::guests("guests-huge-rust", guests::HUGE, ("rust", "rust-next"), 30)
         },
         Scenario {
@@ -403,6 +419,14 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         Scenario {
             when: When::All,
             ..vmm::vmm("vmm-kills-rust", vmm::KILLS, ("rust", "rust-next"), 60)
+        },
+        Scenario {
+            when: When::All,
+            ..vmm::vmm("vmm-c", vmm::SCENES, ("c", "c"), 60)
+        },
+        Scenario {
+            when: When::All,
+            ..vmm::vmm("vmm-clocks-rust", vmm::CLOCKS, ("rust", "rust-next"), 150)
         },
         chain("chain", kexecs),
         Scenario {
@@ -426,7 +450,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             expect: Expect {
                 // Each kind, that those which are refused veto a reboot, and a kernel that
                 // takes nothing over.
-                cases: 85,
+                cases: 87,
                 named: &[],
                 exactly: false,
                 kexecs: None,
@@ -510,14 +534,43 @@ fn gigantic(name: &str, parameters: &[&'static str], proves: &'static str) -> Sc
     }
 }
 
+/// Files with memory of two NUMA nodes. Of the kernels `debug` alone knows of nodes.
+fn nodes() -> Scenario {
+    Scenario {
+        memory: 4096,
+        processors: Processors::TWO_WITH_A_NODE_EACH,
+        cmdline: vec![checked::SCRATCH, "hugepages=0:8,1:8"],
+        expect: Expect {
+            cases: 5,
+            named: &[
+                "each-half-lies-on-its-node",
+                "each-pool-has-lent-its-own",
+                "each-pool-has-its-own",
+                "small-pages-come-back",
+                "huge-pages-come-back",
+            ],
+            exactly: true,
+            kexecs: Some(1),
+        },
+        when: When::All,
+        cost: 60,
+        ..scenario(
+            "debug-nodes",
+            "nodes",
+            "files with memory of two NUMA nodes come back on them",
+        )
+        .kexec("debug", "debug")
+    }
+}
+
 /// A file of `file` MiB goes over a kexec of a machine that has `memory` MiB.
 fn memory(name: &str, memory: u32, file: u32, cost: u32, proves: &'static str) -> Scenario {
     Scenario {
         memory,
         args: vec![format!("mib:{file}")],
         expect: Expect {
-            cases: 2,
-            named: &["comes-back"],
+            cases: 3,
+            named: &["little-is-taken-for-it", "comes-back"],
             exactly: false,
             kexecs: Some(1),
         },

@@ -19,7 +19,7 @@ pub fn scenario(variant: &'static Variant, with: &[&'static Variant]) -> Scenari
         name: "shell".to_owned(),
         proves: "",
         guest: "shell",
-        needs: &[Artifact::Shell],
+        needs: &[Artifact::Shell, Artifact::Slot],
         first: variant.name,
         next: with.iter().map(|variant| variant.name).collect(),
         args: Vec::new(),

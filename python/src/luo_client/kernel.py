@@ -38,6 +38,8 @@ _MEANINGS = {
     "/sys/kernel/liveupdate/user_* say how many",
     errno.ENOTCONN: "the file needs one that its owner has not taken back yet; try again when "
     "that is there",
+    errno.EAGAIN: "the file's handler is not here yet; try again when its kernel module is "
+    "loaded: the kernel's log names it",
     errno.ENOTRECOVERABLE: "the reboot could not hand the file over, and it is lost; this "
     "kernel's log says why",
 }

@@ -1,38 +1,79 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# The bare guest of luo-vmm's tests: a program without an operating system, which counts in memory,
-# proves that memory, and sees by the processor's counter when it stood still.
+# The bare guest of the tests: a program without an operating system, which counts in memory, proves
+# that memory, and sees by the processor's counter when it stood still. With two processors the other
+# one counts, too, in memory of its own, and each sees that the other goes on.
 #
 #   as --32 bare.S -o bare.o && ld -m elf_i386 -Ttext 0x100000 --oformat binary bare.o -o bare.bin
 #
-# It begins at 1 MiB in protected mode with flat segments. Each count is written into the word of
-# a page of 16 MiB, after the word was found to be what was written there a round before. Every
-# STEP counts a line goes to the serial port, all in hexadecimal digits:
+# It begins at 1 MiB in protected mode with flat segments: luo-vmm has it begin at its first byte, and
+# QEMU's -kernel where the header says. Each count is written into the word of a page of 16 MiB, after
+# the word was found to be what was written there a round before. Every STEP counts a line goes to the
+# serial port, all in hexadecimal digits:
 #
 #   COUNT TIME GAP       8, 16 and 16 digits
 #
 # TIME is the processor's counter, and GAP the longest that it took from one count to the next since
-# the last line. If a word was another one the line is an X, and the guest halts.
+# the last line. If a word was another one the line is an X, and the guest halts. So it is if the other
+# processor's counter is ahead of this one's, and without a step of the other there is no line.
 # At the count `last` it does what `action` says: 1 powers the machine off, 2 resets it, 3 faults.
 
         .set    COUNT, 0x200000
         .set    THEN, 0x200008
         .set    GAP, 0x200010
+        # What the other processor has counted to, what of that was seen, its time, and that it found
+        # another word.
+        .set    OTHER, 0x200020
+        .set    SEEN, 0x200024
+        .set    STAMP, 0x200028
+        .set    WRONG, 0x200030
         .set    PAGES, 0x1000000
+        .set    OTHER_PAGES, 0x2000000
         .set    STEP_MASK, 0x3ffff
+        .set    APIC, 0xfee00000
+        .set    LOW, 0x8000
+        .set    MAGIC, 0x1badb002
+        .set    FLAGS, 0x10000
 
         .code32
         .globl  _start
-_start: cli
+_start: jmp     begin
+
+        # A multiboot header: where this is loaded, where it ends, and where it begins.
+        .balign 4
+header: .long   MAGIC, FLAGS, -(MAGIC + FLAGS)
+        .long   header, _start, end, end, begin
+
+begin:  cli
         movl    $0x80000, %esp
         xorl    %eax, %eax
+        cld
         movl    $PAGES, %edi
         movl    $(0x1000000 / 4), %ecx
-        cld
         rep stosl
-        movl    %eax, COUNT
-        movl    %eax, GAP
-        movl    %eax, GAP + 4
-        rdtsc
+        movl    $COUNT, %edi
+        movl    $16, %ecx
+        rep stosl
+        cmpl    $2, processors
+        jb      alone
+
+        # The other one begins in low memory, in real mode.
+        movl    $OTHER_PAGES, %edi
+        movl    $(0x1000000 / 4), %ecx
+        rep stosl
+        movl    $low, %esi
+        movl    $LOW, %edi
+        movl    $(low_end - low), %ecx
+        rep movsb
+        orl     $0x100, APIC + 0xf0
+        movl    $0xc4500, APIC + 0x300
+wake:   movl    $1000000, %ecx
+breath: pause
+        loop    breath
+        movl    $(0xc4600 + (LOW >> 12)), APIC + 0x300
+        cmpl    $0, OTHER
+        je      wake
+
+alone:  rdtsc
         movl    %eax, THEN
         movl    %edx, THEN + 4
 
@@ -70,7 +111,29 @@ known:  cmpl    %ecx, %edx
         testl   $STEP_MASK, %eax
         jnz     count
 
-        movl    %eax, %ebp
+        cmpl    $2, processors
+        jb      line
+behind: pause
+        cmpl    $0, WRONG
+        jne     wrong
+        movl    OTHER, %eax
+        cmpl    SEEN, %eax
+        je      behind
+        movl    %eax, SEEN
+        # Its time, read at once, is not after ours.
+        xorl    %eax, %eax
+        xorl    %edx, %edx
+        xorl    %ebx, %ebx
+        xorl    %ecx, %ecx
+        lock cmpxchg8b STAMP
+        movl    %eax, %esi
+        movl    %edx, %edi
+        rdtsc
+        subl    %esi, %eax
+        sbbl    %edi, %edx
+        jc      wrong
+
+line:   movl    COUNT, %ebp
         call    number
         call    blank
         movl    THEN + 4, %ebp
@@ -133,10 +196,61 @@ reset:  movb    $0xfe, %al
 fault:  lidt    none
         int3
 
+        # The other processor.
+other:  movw    $16, %ax
+        movw    %ax, %ds
+        movw    %ax, %es
+        movw    %ax, %ss
+        xorl    %ebp, %ebp
+step:   incl    %ebp
+        movl    %ebp, %esi
+        andl    $0xfff, %esi
+        shll    $12, %esi
+        movl    OTHER_PAGES(%esi), %edi
+        movl    %ebp, %ecx
+        subl    $0x1000, %ecx
+        jg      written
+        xorl    %ecx, %ecx
+written:
+        cmpl    %ecx, %edi
+        jne     other_wrong
+        movl    %ebp, OTHER_PAGES(%esi)
+        rdtsc
+        movl    %eax, %ebx
+        movl    %edx, %ecx
+        # It is written at once, and nobody else writes it.
+        movl    STAMP, %eax
+        movl    STAMP + 4, %edx
+        lock cmpxchg8b STAMP
+        movl    %ebp, OTHER
+        jmp     step
+other_wrong:
+        movl    $1, WRONG
+halt:   hlt
+        jmp     halt
+
+        .code16
+low:    cli
+        movw    %cs, %ax
+        movw    %ax, %ds
+        lgdtl   table - low
+        movl    %cr0, %eax
+        orb     $1, %al
+        movl    %eax, %cr0
+        ljmpl   $8, $other
+        .balign 8
+gdt:    .quad   0, 0x00cf9a000000ffff, 0x00cf92000000ffff
+table:  .word   23
+        .long   LOW + gdt - low
+low_end:
+
         .balign 4
 none:   .word   0
         .long   0
-        .org    0x1f0
+        .org    0x3f0
 last:   .long   0
 action: .long   0
-        .org    0x200
+processors:
+        .long   1
+        .org    0x400
+end:

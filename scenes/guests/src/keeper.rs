@@ -17,11 +17,13 @@ use luo_client::memory::{Region, Regions};
 use luo_scenes::stage::Stage;
 use luo_varlink::paths;
 
+use crate::ticks;
+
 /// The argument that makes a process the keeper, and the name of its workload.
 pub const ARGUMENT: &str = "keeper";
 
-/// The files: what the guest has said, and what `luo-qemu` or `luo-vmm` has.
-pub const FILES: [&str; 3] = ["serial", "luo-qemu.log", "luo-vmm.log"];
+/// The files: what the guest has said, what `luo-qemu` or `luo-vmm` has, and when the guest stopped.
+pub const FILES: [&str; 4] = ["serial", "luo-qemu.log", "luo-vmm.log", ticks::FILE];
 
 /// Bytes that a file may have.
 const ROOM: u64 = 1 << 20;

@@ -14,6 +14,7 @@
 //! | [`offload`] | as `machine` and `scene`, with `luo-ch` and a peer in place of cloud-hypervisor |
 //! | [`scene`] | what happens, boot by boot |
 //! | [`talk`] | the guest that talks to another one |
+//! | [`ticks`] | when a guest counts, on a clock that goes on over a kexec |
 //! | [`mod@write`] | the guest that writes to its disks |
 #![forbid(unsafe_code)]
 
@@ -27,5 +28,6 @@ pub mod offload;
 mod patience;
 pub mod scene;
 pub mod talk;
+pub mod ticks;
 mod watch;
 pub mod write;

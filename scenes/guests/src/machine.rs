@@ -6,18 +6,21 @@ use std::fs::{self, File, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
+use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use luo_monitor::point::Point;
 use luo_scenes::stage::{Stage, within};
 use luo_varlink::{HistoryEntry, paths};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::bare;
 use crate::command::{KILLED_AT, QEMU_KILLED_AT};
 use crate::image::{self, STEP};
 use crate::keeper::{self, Keeper};
 pub use crate::patience::GUEST;
 use crate::patience::{DEADLINES, PATIENCE};
+use crate::ticks::{Tick, Ticks};
 use crate::watch;
 
 /// What becomes of the files of a scene at a jump.
@@ -72,8 +75,18 @@ pub struct Machine {
     pub(crate) extra: Vec<String>,
     /// The guest's processor is KVM's, and not emulated.
     pub in_kvm: bool,
+    /// The machine type of QEMU's.
+    pub(crate) kind: &'static str,
+    /// The guest is the bare one, with so many processors.
+    bare: Option<u32>,
     /// The firmware speaks on the guest's serial port first.
     pub(crate) firmware_speaks: bool,
+    /// What the processor's counter said when this boot's first program began, if that is known.
+    pub init: Option<u64>,
+    /// What has to be done before a guest is started, and is under way.
+    ready: RefCell<Option<JoinHandle<Result<()>>>>,
+    /// Who looks at the guest's steps, in scenes that want to know of them.
+    ticks: RefCell<Option<Ticks>>,
     running: RefCell<Option<Child>>,
     keeper: RefCell<Option<Keeper>>,
 }
@@ -121,7 +134,12 @@ impl Machine {
             options: Vec::new(),
             extra: Vec::new(),
             in_kvm: false,
+            kind: "pc",
+            bare: None,
             firmware_speaks: false,
+            init: None,
+            ready: RefCell::default(),
+            ticks: RefCell::default(),
             running: RefCell::default(),
             keeper: RefCell::default(),
         })
@@ -143,6 +161,17 @@ impl Machine {
         (self.say)(line);
     }
 
+    /// Has the guest be the bare one, with so many processors: it sees its clock.
+    pub(crate) fn be_bare(&mut self, processors: u32) -> Result<()> {
+        self.bare = Some(processors);
+        bare::write(&self.path("bare"), processors, None)
+    }
+
+    /// What the bare guest has said.
+    pub(crate) fn bare_lines(&self) -> Result<Vec<bare::Line>> {
+        bare::read(&fs::read_to_string(self.path("serial")).unwrap_or_default())
+    }
+
     /// Starts the agent, and the keeper where one is needed; waits until the files are there.
     ///
     /// # Errors
@@ -156,11 +185,17 @@ impl Machine {
         Ok(())
     }
 
+    /// Does something while the agent comes up, which is done before a guest is started.
+    pub fn meanwhile(&self, what: impl FnOnce() -> Result<()> + Send + 'static) {
+        *self.ready.borrow_mut() = Some(std::thread::spawn(what));
+    }
+
     /// Ends all that runs, for another scene in the same boot.
     ///
     /// # Errors
     /// Something cannot be ended.
     pub fn end(self) -> Result<()> {
+        drop(self.ticks.take());
         if let Some(mut child) = self.running.take() {
             child.kill()?;
             child.wait()?;
@@ -206,10 +241,16 @@ impl Machine {
         if self.in_kvm {
             command.args(KVM);
         }
-        command.args([
-            "-drive",
-            &format!("file={},format=raw,if=ide", show("disk")),
-        ]);
+        match self.bare {
+            Some(processors) => {
+                command.args(["-kernel", &show("bare")]);
+                command.args(["-smp", &processors.to_string()]);
+            }
+            None => {
+                let disk = format!("file={},format=raw,if=ide", show("disk"));
+                command.args(["-drive", &disk]);
+            }
+        }
         let serial = format!("file,id=serial,path={},append=on", show("serial"));
         command.args(["-chardev", &serial, "-serial", "chardev:serial"]);
         command.args(&self.extra).args(extra);
@@ -238,7 +279,7 @@ impl Machine {
 
     /// Starts a luo-qemu, and has it or its QEMU killed at a step.
     pub(crate) fn start_and_kill(&self, killed: Option<Killed>) -> Result<()> {
-        let mut command = self.command(&self.qemu, &["-machine", "pc"])?;
+        let mut command = self.command(&self.qemu, &["-machine", self.kind])?;
         match killed {
             Some(Killed::Own(point)) => drop(command.env(KILLED_AT, point.word())),
             Some(Killed::Qemu(point)) => drop(command.env(QEMU_KILLED_AT, point.word())),
@@ -249,9 +290,32 @@ impl Machine {
 
     /// Starts a luo-qemu by a command.
     pub(crate) fn start_by(&self, mut command: Command) -> Result<()> {
+        if let Some(ready) = self.ready.take() {
+            let done = ready.join();
+            done.map_err(|_| anyhow!("what was to be done before has panicked"))??;
+        }
         let child = command.spawn()?;
         *self.running.borrow_mut() = Some(child);
         Ok(())
+    }
+
+    /// Looks at each step of the guest from here on.
+    pub(crate) fn watch_ticks(&self) -> Result<()> {
+        let sizes = self.memory.split(',').map(|size| {
+            let size = size.strip_suffix('M').context("it is of MiB")?;
+            Ok(size.parse::<u64>()? << 20)
+        });
+        let memory = sizes.sum::<Result<u64>>()?;
+        let ticks = Ticks::watch(self.process()?, memory, &self.folder)?;
+        *self.ticks.borrow_mut() = Some(ticks);
+        Ok(())
+    }
+
+    /// The guest's last step before the jump and its first one after it.
+    pub(crate) fn ticks_over_the_jump(&self) -> Result<(Tick, Tick)> {
+        let ticks = self.ticks.borrow();
+        let found = ticks.as_ref().and_then(Ticks::over_the_jump);
+        found.context("the guest was not seen to stand still and go on")
     }
 
     /// How the luo-qemu has ended. It has to.
@@ -308,6 +372,10 @@ impl Machine {
     /// # Errors
     /// One does not follow.
     pub fn counts(&self) -> Result<u64> {
+        if self.bare.is_some() {
+            let lines = self.bare_lines()?;
+            return Ok(lines.last().map_or(0, |line| line.count));
+        }
         let text = fs::read_to_string(self.path("serial")).unwrap_or_default();
         let text = match (text.rsplit_once(FIRMWARE), self.firmware_speaks) {
             (Some((_, rest)), true) => rest.trim_start_matches(['.', '\r', '\n']),

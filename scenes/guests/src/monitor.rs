@@ -248,5 +248,5 @@ fn fill(pipe: &PipeWriter) -> Result<()> {
 /// # Errors
 /// KVM is not to be had.
 pub fn khz() -> Result<u32> {
-    Ok(luo_vmm::system::System::open()?.create()?.vcpu()?.khz()?)
+    Ok(luo_vmm::system::System::open()?.create()?.vcpu(0)?.khz()?)
 }

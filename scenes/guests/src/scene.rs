@@ -4,6 +4,7 @@
 mod damaged;
 mod disks;
 mod ends;
+mod gap;
 mod kills;
 mod memory;
 mod pair;
@@ -36,6 +37,9 @@ pub struct Scene {
 pub const SCENES: &[Scene] = &[
     scene("update", 3, updates::update),
     scene("five", 6, updates::five),
+    scene("gap", 4, gap::run),
+    scene("two", 3, updates::two),
+    scene("twenty", 21, updates::twenty),
     scene("huge", 3, updates::huge),
     scene("nodes", 3, updates::nodes),
     scene("veto", 2, veto),

@@ -175,6 +175,12 @@ fn a_guest_reads_after_an_update_what_it_wrote_to_its_disks_before() {
 
 #[test]
 #[ignore = "takes qemu-cpr"]
+fn a_guest_with_two_processors_goes_on_over_two_updates() {
+    play("two");
+}
+
+#[test]
+#[ignore = "takes qemu-cpr"]
 fn a_guest_with_two_nodes_goes_on_over_two_updates() {
     play("nodes");
 }

@@ -14,7 +14,7 @@ use crate::point::Point;
 use crate::told::Told;
 
 /// Between two attempts to reach the agent.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How long an agent that was lost is waited for.
 const AGENT: Duration = Duration::from_secs(60);

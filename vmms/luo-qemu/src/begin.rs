@@ -14,7 +14,6 @@
 
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use luo_client::agent::{self, Claim, Refusal, Workload};
@@ -31,10 +30,12 @@ use crate::keep::{self, Kept};
 use crate::launch;
 use crate::probe;
 use crate::ram;
-use crate::resume::resume;
+use crate::resume::{Left, Place, resume};
 use crate::room::{Record, Room};
 use crate::state::Head;
 use crate::told::Told;
+use crate::waiting::Waiting;
+use crate::wanted::Wanted;
 
 /// The region that is the guest's RAM.
 pub const RAM: &str = "ram";
@@ -50,27 +51,6 @@ pub const AGENT: Duration = Duration::from_secs(60);
 
 /// The pause before a call is made again that the kernel was too busy for.
 const AGAIN: Duration = Duration::from_secs(1);
-
-/// What the administrator wants.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    /// The name of the workload and of its session.
-    pub name: SessionName,
-    /// Bytes of RAM in each NUMA node.
-    pub memory: Vec<u64>,
-    /// Bytes of the huge pages that RAM is made of, if it is.
-    pub huge: Option<u64>,
-    /// Bytes for the devices' state, where that is not left to what they are.
-    pub state: Option<u64>,
-    /// QEMU's program.
-    pub program: PathBuf,
-    /// QEMU's arguments.
-    pub arguments: Vec<String>,
-    /// The machine type among them.
-    pub machine: Option<String>,
-    /// Each boot puts disks in memory where they are.
-    pub disks_in_memory: bool,
-}
 
 /// A guest that is there, and what is to be preserved of it.
 #[derive(Debug)]
@@ -93,13 +73,14 @@ pub struct Begun {
 /// there before.
 type Came = (Guest, About, File, String, bool);
 
-/// Starts, resumes or takes over.
+/// Starts, resumes or takes over. `early` is a QEMU that waits for what may have come over a jump.
 ///
 /// # Errors
 /// [`Error`].
 pub fn begin(
     wanted: &Wanted,
     room: &Room,
+    early: Option<Waiting>,
     workload: &mut Workload,
     told: &Told<'_>,
 ) -> Result<Begun, Error> {
@@ -107,14 +88,18 @@ pub fn begin(
     let (mut guest, mut about, ram, words, stood_still) = match incoming(wanted, workload)? {
         Some(claim) => {
             (told.reach)(Point::Claimed);
-            let came = after_jump(wanted, room, workload, told, &claim)?;
+            let came = after_jump(wanted, room, early, workload, told, &claim)?;
             finish(name, workload, told)?;
             came
         }
-        None => match room.vacant()? {
-            Some(lock) => first(wanted, room, told, lock)?,
-            None => take_over(room, told)?,
-        },
+        None => {
+            // It has nothing to wait for.
+            drop(early);
+            match room.vacant()? {
+                Some(lock) => first(wanted, room, told, lock)?,
+                None => take_over(room, told)?,
+            }
+        }
     };
     keep_qemu(&guest, &mut about, room, told)?;
     room.note(&Record {
@@ -145,7 +130,8 @@ fn keep_qemu(guest: &Guest, about: &mut About, room: &Room, told: &Told<'_>) -> 
         return Ok(());
     }
     let socket = room.socket();
-    let lines = [false, true].map(|resumes| launch::line(about, record.ram, &socket, resumes));
+    let way = record.way();
+    let lines = [false, true].map(|resumes| launch::line(about, &way, &socket, resumes));
     match keep::keep(process, &lines) {
         Ok(kept) => about.kept = Some(kept),
         Err(why) => (told.say)(&format!(
@@ -179,19 +165,13 @@ fn first(wanted: &Wanted, room: &Room, told: &Told<'_>, lock: File) -> Result<Ca
     let known = probe::ask(&wanted.program)?;
     let machine = known.pin(wanted.machine.as_deref())?;
     let folder = std::env::current_dir().map_err(Error::system("the current folder"))?;
-    let memory = wanted.memory.iter().copied().fold(0, u64::saturating_add);
-    let nodes = match wanted.memory.as_slice() {
-        // One is none.
-        [_] => &[],
-        nodes => nodes,
-    };
     let mut about = About {
         version: about::VERSION,
         program: wanted.program.clone(),
         qemu: known.version,
         machine,
-        memory,
-        nodes: Vec::from(nodes),
+        memory: wanted.bytes(),
+        nodes: wanted.nodes(),
         folder,
         arguments: wanted.arguments.clone(),
         disks_in_memory: wanted.disks_in_memory,
@@ -256,34 +236,48 @@ fn take_over(room: &Room, told: &Told<'_>) -> Result<Came, Error> {
 fn after_jump(
     wanted: &Wanted,
     room: &Room,
+    early: Option<Waiting>,
     workload: &mut Workload,
     told: &Told<'_>,
     claim: &Claim,
 ) -> Result<Came, Error> {
-    let regions = Regions::restore_from(&claim.session)?;
-    let mut about = About::parse(regions.metadata())?;
+    let coming = Regions::look(&claim.session)?;
+    let mut about = About::parse(coming.metadata())?;
+    // It gets ready while its RAM comes. That it is of no use, or fails, is seen below.
+    let waiting = match early.filter(|early| early.is_for(&about)) {
+        Some(early) => Some(early),
+        None => {
+            let vacant = room.vacant()?;
+            vacant.and_then(|lock| Waiting::start(&about, room, lock).ok())
+        }
+    };
+    let regions = coming.restore()?;
     let ram = region(&regions, RAM)?;
     let state = region(&regions, STATE)?;
     let Some(head) = carry::head(state)? else {
         return Err(Error::Unfrozen(wanted.name.to_string()));
     };
-    let lock = match room.vacant()? {
-        Some(lock) => lock,
-        None if head.used => return resumed_before(room, told, ram, &head),
-        None => {
-            (Guest::find(room)?.0).kill();
-            let still = || Error::Ended("the one that waited does not end".into());
-            room.vacant()?.ok_or_else(still)?
-        }
-    };
     if head.used {
+        drop(waiting);
+        let Some(lock) = room.vacant()? else {
+            return resumed_before(room, told, ram, &head);
+        };
         (told.say)("the guest went on after the update, and then QEMU ended: it is started afresh");
         let began = first(wanted, room, told, lock)?;
         // Nothing else of this session is of use to anybody.
         restored(workload)?;
         return Ok(began);
     }
-    let (guest, words) = resume(room, &about, ram.file(), state, lock, told)?;
+    let place = match waiting {
+        Some(waiting) => Place::Taken(waiting),
+        None => Place::Vacant(vacated(room)?),
+    };
+    let left = Left {
+        about: &about,
+        ram: ram.file(),
+        state,
+    };
+    let (guest, words) = resume(room, left, place, told)?;
     note_clock(room, &about, true, told);
     guest.version().clone_into(&mut about.qemu);
     // It is in the history with this.
@@ -293,6 +287,28 @@ fn after_jump(
     let file = ram.file().try_clone();
     let file = file.map_err(Error::system("the guest's RAM"))?;
     Ok((guest, about, file, words, head.ran))
+}
+
+/// Ends a QEMU that waits for what no longer comes.
+fn vacated(room: &Room) -> Result<File, Error> {
+    /// Between two looks at one that ends.
+    const PAUSE: Duration = Duration::from_millis(5);
+    if room.vacant()?.is_none()
+        // One that waited for its RAM ends when it finds that its luo-qemu is gone.
+        && let Ok((guest, ..)) = Guest::find(room)
+    {
+        guest.kill();
+    }
+    let end = within(crate::guest::ANSWER);
+    loop {
+        match room.vacant()? {
+            Some(lock) => return Ok(lock),
+            None if std::time::Instant::now() >= end => {
+                return Err(Error::Ended("the one that waited does not end".into()));
+            }
+            None => std::thread::sleep(PAUSE),
+        }
+    }
 }
 
 /// The guest has gone on in a QEMU that still runs: its luo-qemu has ended right after that.

@@ -13,19 +13,24 @@ use luo_client::agent::{self, Agent, Refusal, Workload};
 use luo_monitor::point::Point;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::begin::{self, Wanted};
+use crate::begin;
 use crate::config;
 use crate::exit::{self, Error};
 use crate::gap::Clock;
 use crate::given;
 use crate::guest::Ended;
+use crate::keep;
+use crate::kvm;
 use crate::options::Run;
 use crate::room::Room;
 use crate::serve::Service;
 use crate::told::Told;
+use crate::waiting::Waiting;
+use crate::wanted::Wanted;
+use crate::warm;
 
 /// Between two attempts to reach the agent.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs QEMU guests that survive kernel updates.
 ///
@@ -45,6 +50,18 @@ enum What {
     Run(Run),
     /// The same, by the guest's file in /etc/luo-qemu.
     Start(Start),
+    /// Loads KVM, once the kernel knows how fast the processor's counter runs.
+    LoadKvm(LoadKvm),
+    /// Has QEMU and its libraries read from the disk, before a guest waits for them.
+    Warm,
+}
+
+/// How KVM is loaded.
+#[derive(Debug, clap::Args)]
+pub struct LoadKvm {
+    /// How long the kernel is waited for, in seconds, until it has measured the counter.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    wait: u64,
 }
 
 /// Whose file to run.
@@ -73,6 +90,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, reach: impl Fn(Point)
     let name = match &cli.command {
         What::Run(run) => run.name.clone(),
         What::Start(start) => start.name.clone(),
+        What::LoadKvm(how) => return of_host(|say| kvm::load(Duration::from_secs(how.wait), say)),
+        What::Warm => return of_host(read_ahead),
     };
     let say = |line: &str| eprintln!("luo-qemu: {name}: {line}");
     let told = Told {
@@ -86,6 +105,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, reach: impl Fn(Point)
             let path = config.unwrap_or_else(|| config::path(&name));
             is_name(&name).and_then(|()| config::read(&name, &path))
         }
+        What::LoadKvm(_) | What::Warm => return ExitCode::SUCCESS,
     };
     match run.and_then(|run| go(run, &told)) {
         Ok(ended) => {
@@ -99,6 +119,28 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, reach: impl Fn(Point)
     }
 }
 
+/// Does what is no guest's.
+fn of_host(what: impl FnOnce(&dyn Fn(&str)) -> Result<(), Error>) -> ExitCode {
+    let say = |line: &str| eprintln!("luo-qemu: {line}");
+    match what(&say) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            say(&why.to_string());
+            why.code().into()
+        }
+    }
+}
+
+fn read_ahead(say: &dyn Fn(&str)) -> Result<(), Error> {
+    let warm::Read { files, bytes } =
+        warm::all(&keep::all()).map_err(Error::system("the lists of files"))?;
+    say(&format!(
+        "{files} files of QEMU's are read ahead, {} MiB",
+        bytes >> 20
+    ));
+    Ok(())
+}
+
 fn go(run: Run, told: &Told<'_>) -> Result<Ended, Error> {
     let wait = Duration::from_secs(run.wait);
     let needs = run.needs.clone();
@@ -106,9 +148,10 @@ fn go(run: Run, told: &Told<'_>) -> Result<Ended, Error> {
     let name = wanted.name.to_string();
     let signals = signals().map_err(Error::system("signals"))?;
     let room = Room::open(&name)?;
+    let early = Waiting::early(&wanted, &room);
     let mut workload = register(&name, &needs, wait)?;
     (told.reach)(Point::Registered);
-    let begun = begin::begin(&wanted, &room, &mut workload, told)?;
+    let begun = begin::begin(&wanted, &room, early, &mut workload, told)?;
     Service::new(&room, told, workload, begun).run(&signals)
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A QEMU that runs a guest: looked at, stopped and let go on, until it ends.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
@@ -16,7 +18,7 @@ use crate::about::About;
 use crate::blocks;
 use crate::disks::{self, Found};
 use crate::exit::{self, Error};
-use crate::launch::{self, Part};
+use crate::launch::{self, Part, Source};
 use crate::qmp::{self, Event, Qmp};
 use crate::room::{Record, Room};
 use crate::taps;
@@ -76,7 +78,21 @@ impl Guest {
         lock: File,
         resumes: bool,
     ) -> Result<Self, Error> {
-        let mut child = launch::start(about, words, room, ram, lock, resumes)?;
+        let child = launch::start(about, words, room, Source::Here(ram), lock, resumes)?;
+        let mut guest = Self::greet(child, room)?;
+        guest.devices = guest.peripherals()?;
+        room.note(&Record {
+            devices: guest.devices.clone(),
+            ..room.noted()?
+        })?;
+        Ok(guest)
+    }
+
+    /// A QEMU that was started, as soon as it answers. If it does not, it is ended.
+    ///
+    /// # Errors
+    /// [`Error::Ended`], [`Error::Qmp`].
+    pub fn greet(mut child: Child, room: &Room) -> Result<Self, Error> {
         let mut status = None;
         let is_alive = || {
             status = child.try_wait().ok().flatten();
@@ -89,23 +105,35 @@ impl Guest {
                 describe(status)
             )));
         }
-        let qmp = match qmp {
-            Ok(qmp) => qmp,
+        match qmp {
+            Ok(qmp) => {
+                let process = Pid::from_child(&child);
+                Self::new(qmp, process, Some(child), Vec::new())
+            }
             Err(why) => {
                 // It does not do what it is for, and nothing has run in it.
                 let _ = child.kill();
                 let _ = child.wait();
-                return Err(why.into());
+                Err(why.into())
             }
-        };
-        let process = Pid::from_child(&child);
-        let mut guest = Self::new(qmp, process, Some(child), Vec::new())?;
-        guest.devices = guest.peripherals()?;
+        }
+    }
+
+    /// Notes which of its descriptors is the RAM, and its devices, of a QEMU that has opened its
+    /// RAM by itself.
+    ///
+    /// # Errors
+    /// [`Error::Qmp`], [`Error::System`]; it has other RAM.
+    pub fn note(&mut self, room: &Room, ram: &File) -> Result<(), Error> {
+        let folder = format!("/proc/{}/fd", self.process());
+        let found = descriptor(Path::new(&folder), ram).map_err(Error::system(folder))?;
+        let other = || Error::Ended("not yet, but it has not opened its RAM".into());
+        self.devices = self.peripherals()?;
         room.note(&Record {
-            devices: guest.devices.clone(),
+            ram: found.ok_or_else(other)?,
+            devices: self.devices.clone(),
             ..room.noted()?
-        })?;
-        Ok(guest)
+        })
     }
 
     /// Takes over a QEMU that an earlier luo-qemu of this boot has started; gives its RAM, too.
@@ -421,6 +449,23 @@ impl Guest {
     }
 }
 
+/// Which of a process's descriptors is this file.
+fn descriptor(folder: &Path, file: &File) -> io::Result<Option<i32>> {
+    let about = file.metadata()?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // One may be closed meanwhile.
+        let Ok(other) = fs::metadata(entry.path()) else {
+            continue;
+        };
+        if (other.dev(), other.ino()) == (about.dev(), about.ino()) {
+            let name = entry.file_name().into_string().ok();
+            return Ok(name.and_then(|name| name.parse().ok()));
+        }
+    }
+    Ok(None)
+}
+
 /// Why a memory backend would not survive, if it would not.
 fn foreign(backend: &Value, parts: &[Part]) -> Option<String> {
     let id = backend.get("id").and_then(Value::as_str).unwrap_or("?");
@@ -482,6 +527,16 @@ mod tests {
             let ended = judge(status, panicked, shutdown);
             assert_eq!(ended.code, code, "{ended:?}");
         }
+    }
+
+    #[test]
+    fn the_ram_is_found_among_descriptors() {
+        let (ram, other) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let found = descriptor(Path::new("/proc/self/fd"), &ram).unwrap();
+        assert_eq!(found, Some(std::os::fd::AsRawFd::as_raw_fd(&ram)));
+        drop(ram);
+        let gone = descriptor(Path::new("/proc/self/fdinfo"), &other).unwrap();
+        assert_eq!(gone, None);
     }
 
     #[test]

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::warm;
+
 /// The variable that names the folder of all that is kept.
 pub const VARIABLE: &str = "LUO_QEMU_STATE_DIRECTORY";
 
@@ -42,7 +44,7 @@ pub struct Kept {
 }
 
 /// The folder of all that is kept, of this user.
-fn all() -> PathBuf {
+pub(crate) fn all() -> PathBuf {
     if let Some(folder) = std::env::var_os(VARIABLE) {
         return folder.into();
     }
@@ -88,6 +90,8 @@ fn keep_in(all: &Path, process: i32, lines: &[Vec<OsString>]) -> io::Result<Kept
         }
         copied?;
     }
+    // Without it the next boot reads QEMU when it starts it.
+    let _ = warm::list(&folder, files.values());
     Ok(Kept {
         folder,
         digest,

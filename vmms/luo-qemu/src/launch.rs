@@ -3,13 +3,13 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use crate::about::About;
 use crate::exit::Error;
-use crate::room::{Record, Room};
+use crate::room::{NOWHERE, Record, Room, Way};
 
 /// The name of the RAM among QEMU's objects; of nodes each has a number behind it.
 pub const RAM: &str = "luo-ram";
@@ -46,14 +46,27 @@ pub fn parts(about: &About) -> Vec<Part> {
 /// The name of our control socket among QEMU's character devices.
 const CONTROL: &str = "luo-qmp";
 
+/// The RAM of a QEMU that is started.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// It is here.
+    Here(&'a File),
+    /// It will be at this path when somebody connects to QEMU's control socket.
+    Coming(&'a str),
+}
+
 /// What follows the administrator's arguments. QEMU merges all its `-machine` options, and the
 /// later word counts.
 #[must_use]
-pub fn arguments(about: &About, ram: RawFd, socket: &Path, resumes: bool) -> Vec<OsString> {
+pub fn arguments(about: &About, way: &Way, socket: &Path, resumes: bool) -> Vec<OsString> {
     let About {
         machine, memory, ..
     } = about;
-    let file = format!("/proc/self/fd/{ram}");
+    let (file, wait) = match way {
+        Way::Inherits(ram) => (format!("/proc/self/fd/{ram}"), "off"),
+        // QEMU opens its control socket before it opens its RAM.
+        Way::Opens(path) => (path.clone(), "on"),
+    };
     // In QEMU's options a comma is written as two.
     let socket = socket.display().to_string().replace(',', ",,");
     let backend = match about.nodes.is_empty() {
@@ -85,7 +98,7 @@ pub fn arguments(about: &About, ram: RawFd, socket: &Path, resumes: bool) -> Vec
     }
     arguments.extend([
         "-chardev".to_owned(),
-        format!("socket,id={CONTROL},path={socket},server=on,wait=off"),
+        format!("socket,id={CONTROL},path={socket},server=on,wait={wait}"),
         "-mon".to_owned(),
         format!("chardev={CONTROL},mode=control"),
     ]);
@@ -97,13 +110,14 @@ pub fn arguments(about: &About, ram: RawFd, socket: &Path, resumes: bool) -> Vec
 
 /// All arguments of QEMU.
 #[must_use]
-pub fn line(about: &About, ram: RawFd, socket: &Path, resumes: bool) -> Vec<OsString> {
+pub fn line(about: &About, way: &Way, socket: &Path, resumes: bool) -> Vec<OsString> {
     let own = about.arguments.iter().map(OsString::from);
-    own.chain(arguments(about, ram, socket, resumes)).collect()
+    own.chain(arguments(about, way, socket, resumes)).collect()
 }
 
-/// Starts QEMU by these words, which its arguments follow. It inherits the RAM and the lock that says that it lives; how it was started is
-/// noted before, so that whoever finds the lock taken finds that too.
+/// Starts QEMU by these words, which its arguments follow. It inherits the lock that says that it
+/// lives, and RAM that is here; how it was started is noted before, so that whoever finds the lock
+/// taken finds that too.
 ///
 /// # Errors
 /// [`Error::System`].
@@ -111,7 +125,7 @@ pub fn start(
     about: &About,
     words: &[PathBuf],
     room: &Room,
-    ram: &File,
+    ram: Source<'_>,
     lock: File,
     resumes: bool,
 ) -> Result<Child, Error> {
@@ -121,13 +135,22 @@ pub fn start(
     };
     let failed = || Error::system(program.display().to_string());
     // A copy by dup(2) is inherited; it is closed here right after the start.
-    let ram = copy(ram).map_err(failed())?;
+    let (ram, way) = match ram {
+        Source::Here(ram) => {
+            let ram = copy(ram).map_err(failed())?;
+            let way = Way::Inherits(ram.as_raw_fd());
+            (Some(ram), way)
+        }
+        Source::Coming(path) => (None, Way::Opens(path.to_owned())),
+    };
     let lock_for_qemu = copy(&lock).map_err(failed())?;
     drop(lock);
     room.clear()?;
     room.note(&Record {
         about: about.clone(),
-        ram: ram.as_raw_fd(),
+        // Where it is in a QEMU that opens it is seen later.
+        ram: ram.as_ref().map_or(NOWHERE, AsRawFd::as_raw_fd),
+        way: Some(way.clone()),
         devices: Vec::new(),
         words: None,
     })?;
@@ -142,7 +165,7 @@ pub fn start(
     }
     let child = command
         .args(before)
-        .args(line(about, ram.as_raw_fd(), &room.socket(), resumes))
+        .args(line(about, &way, &room.socket(), resumes))
         .current_dir(&about.folder)
         .spawn();
     drop((ram, lock_for_qemu));
@@ -168,7 +191,8 @@ mod tests {
             kept: None,
             tsc_khz: None,
         };
-        let words = arguments(&about, 7, Path::new("/run/luo-qemu/a,b/qmp"), true);
+        let here = Way::Inherits(7);
+        let words = arguments(&about, &here, Path::new("/run/luo-qemu/a,b/qmp"), true);
         let line = words.join(" ".as_ref()).into_string().unwrap();
         assert_eq!(
             line,
@@ -177,11 +201,17 @@ mod tests {
              -chardev socket,id=luo-qmp,path=/run/luo-qemu/a,,b/qmp,server=on,wait=off \
              -mon chardev=luo-qmp,mode=control -incoming defer"
         );
-        let first = arguments(&about, 7, Path::new("/qmp"), false);
+        let first = arguments(&about, &here, Path::new("/qmp"), false);
         assert_eq!(first.len() + 2, words.len());
 
+        let coming = Way::Opens("/proc/4711/fd/9".into());
+        let words = arguments(&about, &coming, Path::new("/qmp"), true);
+        let line = words.join(" ".as_ref()).into_string().unwrap();
+        assert!(line.contains("mem-path=/proc/4711/fd/9,"), "{line}");
+        assert!(line.contains("path=/qmp,server=on,wait=on "), "{line}");
+
         about.nodes = vec![100 << 20, 156 << 20];
-        let words = arguments(&about, 7, Path::new("/qmp"), false);
+        let words = arguments(&about, &here, Path::new("/qmp"), false);
         let line = words.join(" ".as_ref()).into_string().unwrap();
         assert_eq!(
             line,

@@ -8,7 +8,7 @@
 //! | module | concern |
 //! |---|---|
 //! | [`command`] | the command line, and how it ends ([`exit`]) |
-//! | [`options`] | the options of a guest |
+//! | [`options`] | the options of a guest; [`wanted`]: what they say |
 //! | [`config`] | a guest's file in `/etc/luo-qemu` |
 //! | [`given`] | what the administrator's QEMU command line says, and what is refused in it |
 //! | [`launch`] | the command line that QEMU is started with, and its start |
@@ -23,11 +23,14 @@
 //! | [`state`] | that state as bytes in preserved memory |
 //! | [`gap`] | how long a guest stood still |
 //! | [`keep`] | the QEMU that runs, for the case that an upgraded one refuses the state |
+//! | [`warm`] | QEMU and its libraries, read before they are waited for |
+//! | [`kvm`] | KVM, loaded once the processor's counter is known |
 //! | [`about`] | what is preserved beside RAM and state: how to start QEMU again |
 //! | [`ram`] | the RAM of a guest that is started for the first time |
 //! | [`room`] | the guest's folder in this boot: locks, the control socket, a record |
 //! | [`begin`] | first start, coming back after a jump, and taking over a QEMU that runs |
 //! | [`resume`] | going on from a state |
+//! | [`waiting`] | a QEMU that is started before its RAM is there |
 //! | [`told`] | who is told what happens, and at which step ([`luo_monitor::point`]) |
 //! | [`serve`] | the life of the workload between two updates |
 //!
@@ -40,7 +43,7 @@
 //!  |       `cont`          v
 //!  |                ==== kexec ====
 //!  |                       v
-//!  |                    claim: RAM is mapped, QEMU is started with `-incoming`
+//!  |                    claim: QEMU is started with `-incoming`, and RAM mapped
 //!  |                       v
 //!  '--- finish <--- the state is marked as used, `cont`: the guest runs
 //! ```
@@ -62,6 +65,7 @@ pub mod given;
 pub mod guest;
 pub mod guest_agent;
 pub mod keep;
+pub mod kvm;
 pub mod launch;
 pub mod options;
 pub mod probe;
@@ -73,3 +77,6 @@ pub mod serve;
 pub mod state;
 pub mod taps;
 pub mod told;
+pub mod waiting;
+pub mod wanted;
+pub mod warm;

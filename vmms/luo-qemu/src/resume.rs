@@ -15,10 +15,32 @@ use crate::exit::Error;
 use crate::gap;
 use crate::guest::{Guest, within};
 use crate::room::Room;
+use crate::state::Head;
 use crate::told::Told;
+use crate::waiting::Waiting;
 
 /// How long a state may take to be loaded.
 const LOAD: Duration = Duration::from_secs(60);
+
+/// Where QEMU is to be started, or was.
+#[derive(Debug)]
+pub enum Place {
+    /// None lives, by this lock.
+    Vacant(File),
+    /// It waits for its RAM.
+    Taken(Waiting),
+}
+
+/// What the kernel before, or a QEMU that has ended, has left of a guest.
+#[derive(Clone, Copy, Debug)]
+pub struct Left<'a> {
+    /// How its QEMU is started.
+    pub about: &'a About,
+    /// Its RAM.
+    pub ram: &'a File,
+    /// Its devices' state.
+    pub state: &'a Region,
+}
 
 /// Starts a QEMU that takes the state, and lets the guest go on: the one that is at its path now,
 /// or else the one that was kept. If neither does, nothing has changed, and it can be tried
@@ -28,14 +50,31 @@ const LOAD: Duration = Duration::from_secs(60);
 /// [`Error`].
 pub fn resume(
     room: &Room,
-    about: &About,
-    ram: &File,
-    state: &Region,
-    lock: File,
+    left: Left<'_>,
+    place: Place,
     told: &Told<'_>,
 ) -> Result<(Guest, String), Error> {
+    let none = || Error::NotResumed("there is no state".into());
+    let head = carry::head(left.state)?.ok_or_else(none)?;
+    let stream = carry::stream(left.state, &head)?;
+    let about = left.about;
+    let lives = || Error::NotResumed("a QEMU that did not take it does not end".into());
+    let start = |words: &[PathBuf], lock: File| {
+        let started = Guest::start(about, words, room, left.ram, lock, true);
+        started.map_err(|why| Error::NotResumed(why.to_string()))
+    };
     let words = [about.program.clone()];
-    let refused = match resume_by(&words, room, about, ram, state, lock, told) {
+    let guest = match place {
+        Place::Vacant(lock) => start(&words, lock),
+        Place::Taken(waiting) => waiting.go(room, left.ram).or_else(|why| {
+            (told.say)(&format!(
+                "the QEMU that waited for its RAM does not take it ({why}): it is started once more"
+            ));
+            start(&words, room.vacant()?.ok_or_else(lives)?)
+        }),
+    };
+    let taken = guest.and_then(|guest| take(guest, left, &head, &stream, told));
+    let refused = match taken {
         Err(Error::NotResumed(why)) => why,
         done => return done,
     };
@@ -48,9 +87,8 @@ pub fn resume(
          is kept in {folder}",
         about.program.display()
     ));
-    let lives = || Error::NotResumed("a QEMU that did not take it does not end".into());
-    let lock = room.vacant()?.ok_or_else(lives)?;
-    let (guest, words) = resume_by(&kept.words(), room, about, ram, state, lock, told)?;
+    let guest = start(&kept.words(), room.vacant()?.ok_or_else(lives)?)?;
+    let (guest, words) = take(guest, left, &head, &stream, told)?;
     let more = format!(
         "{words}; kept in {folder}, because {} did not take it",
         about.program.display()
@@ -58,23 +96,17 @@ pub fn resume(
     Ok((guest, more))
 }
 
-fn resume_by(
-    words: &[PathBuf],
-    room: &Room,
-    about: &About,
-    ram: &File,
-    state: &Region,
-    lock: File,
+/// Has a QEMU that waits take the state, and lets the guest go on.
+fn take(
+    mut guest: Guest,
+    Left { about, state, .. }: Left<'_>,
+    head: &Head,
+    stream: &[u8],
     told: &Told<'_>,
 ) -> Result<(Guest, String), Error> {
-    let name = || Error::NotResumed("there is no state".into());
-    let head = carry::head(state)?.ok_or_else(name)?;
-    let stream = carry::stream(state, &head)?;
-    let mut guest = Guest::start(about, words, room, ram, lock, true)
-        .map_err(|why| Error::NotResumed(why.to_string()))?;
     (told.reach)(Point::Waiting);
     look_at_clock(&mut guest, about, told);
-    if let Err(why) = carry::load(&mut guest, &stream, within(LOAD)) {
+    if let Err(why) = carry::load(&mut guest, stream, within(LOAD)) {
         if guest.version() != about.qemu {
             (told.say)(&format!(
                 "QEMU is {} and wrote the state as {}",
@@ -86,7 +118,7 @@ fn resume_by(
         return Err(why);
     }
     (told.reach)(Point::Loaded);
-    carry::mark_used(state, &head)?;
+    carry::mark_used(state, head)?;
     (told.reach)(Point::Used);
     if head.ran
         && let Err(why) = guest.go_on()
@@ -95,7 +127,7 @@ fn resume_by(
             return Err(why.into());
         }
         // Nothing of the guest has run: the state is its state still.
-        carry::remember(state, &head)?;
+        carry::remember(state, head)?;
         return Err(Error::NotResumed(why.to_string()));
     }
     let stood = gap::since(state, &told.clock.moment());

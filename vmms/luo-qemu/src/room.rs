@@ -30,6 +30,9 @@ pub const VARIABLE: &str = "LUO_QEMU_RUNTIME_DIRECTORY";
 /// The most bytes of a socket's path.
 const MAX_PATH: usize = 107;
 
+/// The descriptor of RAM that QEMU has not opened yet.
+pub const NOWHERE: i32 = -1;
+
 /// The folder of a guest, whose luo-qemu this process is.
 #[derive(Debug)]
 pub struct Room {
@@ -38,13 +41,26 @@ pub struct Room {
     _own: File,
 }
 
+/// How QEMU comes to its RAM.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    /// It has inherited it, as this descriptor.
+    Inherits(i32),
+    /// It opens this path, once somebody has connected to its control socket; it waits for that.
+    Opens(String),
+}
+
 /// What is noted about a QEMU before it is started.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     /// The guest.
     pub about: About,
-    /// The descriptor in QEMU that is the RAM.
+    /// The descriptor in QEMU that is the RAM; [`NOWHERE`] as long as it has not opened it.
     pub ram: i32,
+    /// How QEMU has come to it. A luo-qemu of before has not noted it.
+    #[serde(default)]
+    pub way: Option<Way>,
     /// Devices that the administrator's arguments have made, by their paths. They are known
     /// once QEMU runs.
     pub devices: Vec<String>,
@@ -59,6 +75,12 @@ impl Record {
     #[must_use]
     pub fn words(&self) -> String {
         self.words.clone().unwrap_or_else(|| self.about.words())
+    }
+
+    /// How QEMU has come to its RAM.
+    #[must_use]
+    pub fn way(&self) -> Way {
+        self.way.clone().unwrap_or(Way::Inherits(self.ram))
     }
 }
 
@@ -269,6 +291,7 @@ mod tests {
             "ram": 7, "devices": []}"#;
         let old: Record = serde_json::from_str(text).unwrap();
         assert_eq!(old.words(), "256 MiB of RAM, QEMU 10.0.2");
+        assert_eq!(old.way(), Way::Inherits(7));
         let words = "256 MiB of RAM mapped, stood still for 1.2 s".to_owned();
         room.note(&Record {
             words: Some(words.clone()),

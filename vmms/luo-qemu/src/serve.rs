@@ -18,7 +18,7 @@ use crate::exit::{self, Error};
 use crate::gap;
 use crate::guest::{ANSWER, Ended, Guest};
 use crate::guest_agent;
-use crate::resume::resume;
+use crate::resume::{Left, Place, resume};
 use crate::room::Room;
 use crate::told::Told;
 
@@ -344,7 +344,12 @@ impl<'a> Service<'a> {
         let state = self.regions.get(begin::STATE).ok_or_else(none)?;
         let lives = || Error::NotResumed("another QEMU lives".into());
         let lock = self.room.vacant()?.ok_or_else(lives)?;
-        let (guest, _) = resume(self.room, &self.about, ram.file(), state, lock, self.told)?;
+        let left = Left {
+            about: &self.about,
+            ram: ram.file(),
+            state,
+        };
+        let (guest, _) = resume(self.room, left, Place::Vacant(lock), self.told)?;
         carry::forget(state)?;
         self.guest = Some(guest);
         self.has_stood_still = true;

@@ -34,8 +34,8 @@ use crate::vcpu::host;
 /// The region that is the guest's RAM.
 pub const RAM: &str = "ram";
 
-/// Bytes for a state, with its head. One has some 15 KB.
-pub const ROOM: u64 = 128 << 10;
+/// Bytes for a state, with its head. One has some 15 KB for each processor, and 32 KB at most.
+pub const ROOM: u64 = 512 << 10;
 
 /// What says in the manifest whose regions these are.
 const METADATA: &[u8] = b"luo-vmm";
@@ -47,6 +47,8 @@ pub struct Wanted {
     pub name: SessionName,
     /// Bytes of RAM, for a first start.
     pub memory: u64,
+    /// Its processors, for a first start.
+    pub processors: u8,
     /// The guest's program, for a first start.
     pub program: Program,
     /// Where what the guest says goes to; standard output if it is not said.
@@ -109,7 +111,13 @@ fn first(wanted: &Wanted, told: &Told<'_>) -> Result<(Machine, File, String), Er
     let mut regions = Regions::new();
     let ram = regions.create(RAM, wanted.memory)?.file().try_clone();
     let ram = ram.map_err(Error::system("the guest's RAM"))?;
-    let mut machine = Machine::first(&ram, wanted.memory, &wanted.program, wanted.out())?;
+    let mut machine = Machine::first(
+        &ram,
+        wanted.memory,
+        wanted.processors,
+        &wanted.program,
+        wanted.out(),
+    )?;
     let khz = machine.khz();
     machine.start()?;
     (told.reach)(Point::Started);

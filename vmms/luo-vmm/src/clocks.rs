@@ -129,6 +129,13 @@ impl Stopped {
 }
 
 impl Plan {
+    /// The offset of a processor's counter, which was another than the one that the plan was made of.
+    #[must_use]
+    pub fn offset_of(&self, was: u64, stopped: &Stopped) -> u64 {
+        let more = was.wrapping_sub(stopped.tsc_offset);
+        self.tsc_offset.wrapping_add(more)
+    }
+
     /// What kvmclock is to say at a moment of the host's counter.
     #[must_use]
     pub fn kvmclock_at(&self, ticks: u64) -> u64 {
@@ -231,6 +238,18 @@ mod tests {
         assert_eq!(plan.kvmclock_ns, STOPPED.kvmclock_ns);
         let was = STOPPED.ticks.wrapping_add(STOPPED.tsc_offset);
         assert_eq!(now.wrapping_add(plan.tsc_offset), was);
+    }
+
+    #[test]
+    fn counters_of_processors_stay_as_far_apart_as_they_were() {
+        let now = STOPPED.ticks + 6_000_000_000;
+        for choice in [Choice::GoOn, Choice::Stand] {
+            let plan = STOPPED.go_on(now, choice, KHZ);
+            let first = plan.offset_of(STOPPED.tsc_offset, &STOPPED);
+            assert_eq!(first, plan.tsc_offset);
+            let other = plan.offset_of(STOPPED.tsc_offset.wrapping_sub(9), &STOPPED);
+            assert_eq!(first.wrapping_sub(other), 9);
+        }
     }
 
     #[test]

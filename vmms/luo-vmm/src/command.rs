@@ -19,7 +19,7 @@ use crate::boot::Program;
 use crate::clocks::Choice;
 use crate::exit::{self, Error};
 use crate::run;
-use crate::state::guest::MOST_RAM;
+use crate::state::guest::{MOST_RAM, MOST_VCPUS};
 
 /// RAM is given in pieces of this.
 const PIECE: u64 = 1 << 20;
@@ -54,6 +54,9 @@ pub struct Run {
     /// The guest's RAM: a number with M or G, up to 3G.
     #[arg(long, value_name = "SIZE", value_parser = size)]
     memory: u64,
+    /// The guest's processors.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MOST_VCPUS as i64))]
+    cpus: u8,
     /// A Linux kernel (bzImage) to start.
     #[arg(long, value_name = "FILE", group = "program")]
     kernel: Option<PathBuf>,
@@ -146,6 +149,7 @@ fn wanted(run: Run) -> Result<Wanted, Error> {
     Ok(Wanted {
         name,
         memory: run.memory,
+        processors: run.cpus,
         program,
         serial: run.serial,
         clock: run.clock,
@@ -184,6 +188,7 @@ mod tests {
         let run = "luo-vmm run vm --memory";
         assert!(parse(&format!("{run} 256M --flat f")).is_ok());
         assert!(parse(&format!("{run} 1G --kernel k --initrd i --append x")).is_ok());
+        assert!(parse(&format!("{run} 1G --flat f --cpus 8")).is_ok());
         for wrong in [
             "256M",
             "256M --flat f --kernel k",
@@ -193,6 +198,8 @@ mod tests {
             "256 --flat f",
             "99999999999999G --flat f",
             "256M --flat f --clock never",
+            "256M --flat f --cpus 0",
+            "256M --flat f --cpus 9",
         ] {
             assert!(parse(&format!("{run} {wrong}")).is_err(), "{wrong}");
         }

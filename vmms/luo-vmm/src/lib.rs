@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A small monitor of virtual machines whose guests go on under the next kernel: the reference
 //! that authors of other monitors copy from. It is made of the rust-vmm crates, and has what a
-//! guest cannot do without, and nothing else: RAM, one processor, interrupt controllers and a timer
+//! guest cannot do without, and nothing else: RAM, processors, interrupt controllers and a timer
 //! in the kernel, a serial port.
 //!
 //! | module | concern |
@@ -29,7 +29,7 @@
 //!                          v
 //!  .--> takes part --> prepare: RAM and empty room are preserved; the guest runs on
 //!  |         ^             v
-//!  |         '-cancel-- freeze: the processor stops; its state is written, with length and digest
+//!  |         '-cancel-- freeze: the processors stop; their state is written, with length and digest
 //!  |      it runs on       v
 //!  |                ==== kexec ====
 //!  |                       v

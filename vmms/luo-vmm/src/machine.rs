@@ -2,7 +2,7 @@
 //! A guest with all that it has: made, saved, restored, run and stopped.
 
 use std::fs::File;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use luo_monitor::exit::Ended;
@@ -17,7 +17,7 @@ use crate::said::Said;
 use crate::serial::{self, Serial};
 use crate::state::guest::{Devices, State};
 use crate::system::System;
-use crate::vcpu::host;
+use crate::vcpu::{Vcpu, host};
 use crate::vm::Vm;
 
 /// What says in a state who has written it.
@@ -29,6 +29,22 @@ fn map(file: &File, bytes: u64) -> Result<ram::Ram, Error> {
 
 /// How long the last words of a guest that stands still are waited for.
 const WORDS: Duration = Duration::from_millis(100);
+
+/// Processors that stand still, and the port that they share.
+fn still(vcpus: Vec<Vcpu>, serial: Serial) -> Life<Still> {
+    let serial = Arc::new(Mutex::new(serial));
+    let one = |vcpu| Still {
+        vcpu,
+        serial: Arc::clone(&serial),
+    };
+    Life::Still(vcpus.into_iter().map(one).collect())
+}
+
+/// Ticks of a guest's counter in a millisecond, which is the same on each of its processors.
+fn khz_of<'a>(vcpus: impl IntoIterator<Item = &'a Vcpu>) -> Result<u32, Error> {
+    let none = || Error::Guest("it has no processor".into());
+    vcpus.into_iter().next().ok_or_else(none)?.khz()
+}
 
 /// Where what the guest says goes to.
 pub type Out<'a> = Option<&'a std::path::Path>;
@@ -44,8 +60,8 @@ pub struct Machine {
     khz: u32,
     /// Ticks of the host's in a millisecond, as this kernel has measured it.
     host_khz: u32,
-    /// When its counter is to interrupt, until that is set.
-    deadline: Option<u64>,
+    /// When the counter of each processor is to interrupt, until that is set, and its offset.
+    counters: Vec<(Option<u64>, u64)>,
     /// The host's counter when it was told to stop.
     told: u64,
     said: Arc<Said>,
@@ -53,21 +69,34 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A guest at its first start. It stands still.
+    /// A guest with so many processors, at its first start. It stands still.
     ///
     /// # Errors
     /// [`Error`].
-    pub fn first(file: &File, bytes: u64, program: &Program, out: Out<'_>) -> Result<Self, Error> {
+    pub fn first(
+        file: &File,
+        bytes: u64,
+        count: u8,
+        program: &Program,
+        out: Out<'_>,
+    ) -> Result<Self, Error> {
         let system = System::open()?;
         let (vm, ram) = (system.create()?, map(file, bytes)?);
         vm.furnish(&ram)?;
-        let vcpu = vm.vcpu()?;
-        vcpu.set_cpuid(&system.cpuid()?)?;
         let regs = boot::load(program, &ram)?;
-        vcpu.start_at(&regs, boot::flatten)?;
-        // Its counter begins at zero, by an offset that is known from here on.
-        vcpu.set_counter(0u64.wrapping_sub(host()?))?;
-        let khz = vcpu.khz()?;
+        // All counters begin at zero, by one offset that is known from here on.
+        let offset = 0u64.wrapping_sub(host()?);
+        let mut vcpus = Vec::new();
+        for number in 0..count {
+            let vcpu = vm.vcpu(number)?;
+            vcpu.set_cpuid(&system.cpuid(number, count)?)?;
+            if number == 0 {
+                vcpu.start_at(&regs, boot::flatten)?;
+            }
+            vcpu.set_counter(offset)?;
+            vcpus.push(vcpu);
+        }
+        let khz = khz_of(&vcpus)?;
         let said = serial::out(out)?;
         let serial = Serial::new(&vm, &SerialState::default(), &said)?;
         Ok(Self {
@@ -76,10 +105,10 @@ impl Machine {
             ram: bytes,
             khz,
             host_khz: khz,
-            deadline: None,
+            counters: Vec::new(),
             told: 0,
             said,
-            life: Life::Still(Still { vcpu, serial }),
+            life: still(vcpus, serial),
         })
     }
 
@@ -92,12 +121,18 @@ impl Machine {
         let system = System::open()?;
         let (vm, ram) = (system.create()?, map(file, state.ram)?);
         vm.furnish(&ram)?;
-        let vcpu = vm.vcpu()?;
-        let (khz, host_khz) = (state.clocks.tsc_khz, vcpu.khz()?);
-        if !state.clocks.runs_at(host_khz) && system.scales() {
-            vcpu.set_khz(khz).map_err(Error::not_resumed)?;
+        let mut vcpus = Vec::new();
+        for (number, _) in (0..).zip(&state.vcpus) {
+            vcpus.push(vm.vcpu(number)?);
         }
-        let deadline = vcpu.restore(&state.vcpu)?;
+        let (khz, host_khz) = (state.clocks.tsc_khz, khz_of(&vcpus)?);
+        let mut counters = Vec::new();
+        for (vcpu, its) in vcpus.iter().zip(&state.vcpus) {
+            if !state.clocks.runs_at(host_khz) && system.scales() {
+                vcpu.set_khz(khz).map_err(Error::not_resumed)?;
+            }
+            counters.push((vcpu.restore(its)?, its.tsc_offset));
+        }
         let said = serial::out(out)?;
         // It may raise its line; what the controllers have of that comes next.
         let serial = Serial::new(&vm, &state.devices.serial, &said)?;
@@ -111,10 +146,10 @@ impl Machine {
             ram: state.ram,
             khz,
             host_khz,
-            deadline,
+            counters,
             told: 0,
             said,
-            life: Life::Still(Still { vcpu, serial }),
+            life: still(vcpus, serial),
         })
     }
 
@@ -129,9 +164,9 @@ impl Machine {
         choice: Choice,
     ) -> Result<Option<String>, Error> {
         let (vm, host_khz) = (self.vm.clone(), self.host_khz);
-        let deadline = self.deadline.take();
-        let still = self.still()?;
-        let has = still.vcpu.khz()?;
+        let counters = self.counters.clone();
+        let processors = self.still()?;
+        let has = khz_of(processors.iter().map(|still| &still.vcpu))?;
         let warning = (!stopped.runs_at(has)).then(|| {
             let was = stopped.tsc_khz;
             format!(
@@ -140,20 +175,26 @@ impl Machine {
                  command line of each kernel keeps them from it"
             )
         });
+        // One for all, by one look at the host's counter: they stay as far apart as they were.
         let plan = stopped.go_on(host()?, choice, host_khz);
-        let took = still.vcpu.set_counter(plan.tsc_offset);
-        took.map_err(Error::not_resumed)?;
-        // Behind the counter, by which it is reckoned.
-        still.vcpu.set_deadline(deadline)?;
+        for (still, (deadline, was)) in processors.iter().zip(counters) {
+            let offset = plan.offset_of(was, stopped);
+            let took = still.vcpu.set_counter(offset);
+            took.map_err(Error::not_resumed)?;
+            // Behind the counter, by which it is reckoned.
+            still.vcpu.set_deadline(deadline)?;
+        }
         let took = clocks::settle(&plan, host, |ns| vm.set_clock(ns), || vm.clock());
         took.map_err(Error::not_resumed)?;
-        still.vcpu.stood();
+        for still in processors {
+            still.vcpu.stood();
+        }
         Ok(warning)
     }
 
-    fn still(&mut self) -> Result<&mut Still, Error> {
+    fn still(&mut self) -> Result<&mut Vec<Still>, Error> {
         match &mut self.life {
-            Life::Still(still) => Ok(still),
+            Life::Still(processors) => Ok(processors),
             _ => Err(Error::Guest("it does not stand still".into())),
         }
     }
@@ -165,23 +206,28 @@ impl Machine {
     pub fn save(&mut self) -> Result<State, Error> {
         let (vm, msrs, ram, told) = (self.vm.clone(), self.msrs.clone(), self.ram, self.told);
         let tsc_khz = self.khz;
-        let still = self.still()?;
+        let processors = self.still()?;
         // At one moment: kvmclock goes on while the guest does not.
         let (kvmclock_ns, ticks) = vm.clock()?;
+        let vcpus = processors.iter().map(|still| still.vcpu.save(&msrs));
+        let vcpus = vcpus.collect::<Result<Vec<_>, _>>()?;
+        let first = processors.first().zip(vcpus.first());
+        let (still, vcpu) = first.ok_or_else(|| Error::Guest("it has no processor".into()))?;
+        let serial = still.serial.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(State {
             ram,
             clocks: Stopped {
                 kvmclock_ns,
                 ticks,
-                tsc_offset: still.vcpu.offset()?,
+                tsc_offset: vcpu.tsc_offset,
                 tsc_khz,
             },
-            vcpu: still.vcpu.save(&msrs)?,
             devices: Devices {
                 pit: vm.pit()?,
                 chips: vm.chips()?,
-                serial: still.serial.state(),
+                serial: serial.state(),
             },
+            vcpus,
             writer: WRITER.to_owned(),
             told,
         })

@@ -34,9 +34,12 @@ const MODEL: [(u32, [u32; 4]); 7] = [
 /// The highest basic leaf that the model has.
 const HIGHEST: u32 = 1;
 
-/// The model, of what KVM offers.
+/// That a package has several processors.
+const SEVERAL: u32 = 1 << 28;
+
+/// The model, of what KVM offers, for the processor of a number, of so many.
 #[must_use]
-pub fn of(offered: &[kvm_cpuid_entry2]) -> Vec<kvm_cpuid_entry2> {
+pub fn of(offered: &[kvm_cpuid_entry2], number: u8, count: u8) -> Vec<kvm_cpuid_entry2> {
     let leaf = |&(leaf, masks): &(u32, [u32; 4])| {
         let entry = offered.iter().find(|entry| entry.function == leaf)?;
         let [eax, ebx, ecx, edx] = masks;
@@ -53,7 +56,11 @@ pub fn of(offered: &[kvm_cpuid_entry2]) -> Vec<kvm_cpuid_entry2> {
         match entry.function {
             0 => entry.eax = entry.eax.min(HIGHEST),
             // The number of the processor, and of how many.
-            1 => entry.ebx = (entry.ebx & 0x0000_ff00) | 0x0001_0000,
+            1 => {
+                let (number, several) = (u32::from(number), u32::from(count));
+                entry.ebx = (entry.ebx & 0x0000_ff00) | several << 16 | number << 24;
+                entry.edx |= if count > 1 { SEVERAL } else { 0 };
+            }
             KVM => entry.eax = entry.eax.clamp(KVM, KVM + 1),
             0x8000_0000 => entry.eax = entry.eax.min(0x8000_0008),
             _ => {}
@@ -87,7 +94,7 @@ mod tests {
             0x8000_0001,
             0x8000_000a,
         ];
-        let entries = of(&all.map(offered));
+        let entries = of(&all.map(offered), 0, 1);
         let leaves: Vec<_> = entries.iter().map(|entry| entry.function).collect();
         assert_eq!(leaves, [0, 1, KVM, KVM + 1, 0x8000_0000, 0x8000_0001]);
         assert_eq!(entries[0].eax, 1);
@@ -99,12 +106,23 @@ mod tests {
         assert_eq!(entries[5].ecx, 1);
         // What is not offered is not there.
         assert_eq!(
-            of(&[kvm_cpuid_entry2 {
-                function: 1,
-                ..Default::default()
-            }])[0]
-                .edx,
+            of(
+                &[kvm_cpuid_entry2 {
+                    function: 1,
+                    ..Default::default()
+                }],
+                0,
+                1
+            )[0]
+            .edx,
             0
+        );
+        // Each says which it is, and of how many.
+        let second = of(&all.map(offered), 1, 2)[1];
+        assert_eq!((second.ebx >> 16, second.edx >> 28 & 1), (0x0102, 1));
+        assert_eq!(
+            (entries[1].ebx >> 16, entries[1].edx >> 28 & 1),
+            (0x0001, 0)
         );
     }
 }

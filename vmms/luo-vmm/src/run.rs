@@ -1,25 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The guest runs, on a thread of its own, until it ends or is told to stand still.
+//! The guest runs, each of its processors on a thread of its own, until it ends or is told to stand
+//! still.
 //!
 //! ```text
-//!   Still --start--> Runs --stop--> Still      the processor and the port move along
+//!   Still --start--> Runs --stop--> Still      the processors and the port move along
 //!     ^                |'--the guest ends--> Over      nothing starts it again
 //!     '--start fails---'
 //! ```
 //!
-//! A guest that does not stop in time runs on: nobody has lost it.
+//! A guest that does not stop in time runs on: nobody has lost it. Those of its processors that did
+//! stop are started again once the others do.
 //!
-//! To stop it a flag is set, and the thread gets a signal, by which `KVM_RUN` returns. The signal
+//! To stop it a flag is set, and each thread gets a signal, by which `KVM_RUN` returns. The signal
 //! may come right before that call and be without effect; so it is sent again until the thread has
 //! ended. What the thread does at the end matters: an exit for a port is finished only by the next
 //! `KVM_RUN`, and until then the registers are those of neither before nor after it. So it
 //! makes that call with `immediate_exit`, which finishes the exit and runs nothing.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -61,31 +63,31 @@ fn panicked() -> Ended {
     }
 }
 
-/// What can be run on a thread.
+/// A processor, or what can be run on a thread in place of one.
 pub trait Runs: Send + 'static {
     /// Runs until it ends, or until it is told to stand still.
     fn run(&mut self, is_told: &AtomicBool) -> Why;
 }
 
-/// A guest, whatever it does.
+/// A guest, whatever it does: its processors.
 pub enum Life<G> {
     /// It stands still.
-    Still(G),
+    Still(Vec<G>),
     /// It runs.
     Runs(Running<G>),
     /// It has ended, and nothing brings it back.
     Over(Ended),
 }
 
-/// A guest that stands still.
+/// A processor of a guest that stands still.
 pub struct Still {
-    /// Its processor.
+    /// The processor.
     pub vcpu: Vcpu,
-    /// Its serial port.
-    pub serial: Serial,
+    /// The guest's serial port, which all its processors have.
+    pub serial: Arc<Mutex<Serial>>,
 }
 
-/// Why a guest stands still.
+/// Why a processor stands still.
 #[derive(Debug)]
 pub enum Why {
     /// It was told to.
@@ -98,12 +100,14 @@ pub enum Why {
 
 /// A guest that runs.
 pub struct Running<G> {
-    /// None is what it gives if it was never given the guest.
-    thread: JoinHandle<Option<(G, Why)>>,
+    threads: Vec<Thread<G>>,
     is_told: Arc<AtomicBool>,
-    /// It has an end when the thread has.
+    /// It can be read once one of the threads has ended.
     end: UnixStream,
 }
+
+/// A processor's thread. None is what it gives if it was never given the processor.
+type Thread<G> = JoinHandle<Option<(G, Why)>>;
 
 /// Has the signal interrupt a call, and do nothing else. Once for a process.
 ///
@@ -115,8 +119,8 @@ pub fn listen() -> Result<(), Error> {
 }
 
 impl<G: Runs> Life<G> {
-    /// Lets it run. `before` is called right before it does, on its own thread, and when this
-    /// returns it was: if it fails, nothing has run.
+    /// Lets it run. `before` is called right before it does, on the thread of its first processor, and
+    /// when this returns it was: if it fails, nothing has run.
     ///
     /// # Errors
     /// Of `before`, or [`Error::Monitor`]: there is no thread to be had. The guest stands still as
@@ -126,8 +130,8 @@ impl<G: Runs> Life<G> {
         before: impl FnOnce() -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
         match std::mem::replace(self, Self::Over(panicked())) {
-            Self::Still(guest) => {
-                let (life, done) = Running::begin(guest, before);
+            Self::Still(processors) => {
+                let (life, done) = Running::begin(processors, before);
                 *self = life;
                 done
             }
@@ -159,15 +163,10 @@ impl<G: Runs> Life<G> {
         *self = match running.stop(within) {
             Stopped::Late(running) => {
                 *self = Self::Runs(running);
-                return Err(Error::Guest("its processor does not stop".into()));
+                return Err(Error::Guest("a processor does not stop".into()));
             }
-            Stopped::Done(guest, Why::Told) => Self::Still(guest),
-            Stopped::Done(_, Why::Ended(ended)) => Self::Over(ended),
-            Stopped::Done(_, Why::Failed(why)) => Self::Over(Ended {
-                code: why.code(),
-                reason: why.to_string(),
-            }),
-            Stopped::Panicked => Self::Over(panicked()),
+            Stopped::Still(processors) => Self::Still(processors),
+            Stopped::Over(ended) => Self::Over(ended),
         };
         Ok(())
     }
@@ -200,10 +199,13 @@ impl Runs for Still {
 }
 
 /// Does for the guest what it has asked for; says whether that was its end.
-fn serve(exit: VcpuExit<'_>, serial: &mut Serial) -> Result<Option<Ended>, Error> {
+fn serve(exit: VcpuExit<'_>, serial: &Mutex<Serial>) -> Result<Option<Ended>, Error> {
+    let serial = || serial.lock().unwrap_or_else(PoisonError::into_inner);
     match exit {
-        VcpuExit::IoOut(port, data) if serial::PORTS.contains(&port) => serial.write(port, data)?,
-        VcpuExit::IoIn(port, data) if serial::PORTS.contains(&port) => serial.read(port, data),
+        VcpuExit::IoOut(port, data) if serial::PORTS.contains(&port) => {
+            serial().write(port, data)?;
+        }
+        VcpuExit::IoIn(port, data) if serial::PORTS.contains(&port) => serial().read(port, data),
         VcpuExit::IoOut(KEYBOARD, [RESET]) => return Ok(Some(well("the guest was reset"))),
         // Ready for a command.
         VcpuExit::IoIn(KEYBOARD, data) => data.fill(0),
@@ -230,60 +232,59 @@ fn serve(exit: VcpuExit<'_>, serial: &mut Serial) -> Result<Option<Ended>, Error
 
 /// What has come of a guest that was told to stand still.
 enum Stopped<G> {
-    Done(G, Why),
+    Still(Vec<G>),
+    Over(Ended),
     Late(Running<G>),
-    Panicked,
 }
 
 impl<G: Runs> Running<G> {
     fn begin(
-        guest: G,
+        processors: Vec<G>,
         before: impl FnOnce() -> Result<(), Error> + Send + 'static,
     ) -> (Life<G>, Result<(), Error>) {
-        let (end, held) = match UnixStream::pair() {
-            Ok(pair) => pair,
-            Err(why) => return (Life::Still(guest), Err(Error::system("a socket")(why))),
-        };
         let is_told = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&is_told);
-        // It gets the guest when it is there, for what a thread has that is not there is lost.
-        let (give, take) = mpsc::channel::<G>();
-        let (say, hear) = mpsc::channel::<()>();
-        let thread = std::thread::Builder::new().name("vcpu0".into());
-        let thread = thread.spawn(move || {
-            let mut guest = take.recv().ok()?;
-            let why = match before() {
-                Ok(()) => {
-                    // Whoever has started it waits for this.
-                    let _ = say.send(());
-                    guest.run(&told)
-                }
-                Err(why) => {
-                    drop(say);
-                    Why::Failed(why)
-                }
-            };
-            drop(held);
-            Some((guest, why))
-        });
-        let thread = match thread {
-            Ok(thread) => thread,
-            Err(why) => return (Life::Still(guest), Err(Error::system("a thread")(why))),
+        // Each gets its processor when all are there, for what a thread has that is not there is lost.
+        let made = threads(processors.len(), &is_told, before);
+        let Made {
+            threads,
+            places,
+            begun,
+            end,
+        } = match made {
+            Ok(made) => made,
+            Err(why) => return (Life::Still(processors), Err(why)),
         };
-        if let Err(mpsc::SendError(guest)) = give.send(guest) {
-            let why = Error::Guest(panicked().reason);
-            return (Life::Still(guest), Err(why));
-        }
-        if hear.recv().is_ok() {
+        let mut processors = processors.into_iter();
+        let mut places = places.into_iter();
+        // The others wait until what is to be done before is done.
+        let first = processors.next().zip(places.next());
+        let is_given = first.is_some_and(|(first, place)| place.send(first).is_ok());
+        if is_given && begun.recv().is_ok() {
+            let given = processors
+                .zip(places)
+                .all(|(one, place)| place.send(one).is_ok());
+            if !given {
+                is_told.store(true, Ordering::Release);
+                let ended = panicked();
+                let why = Error::Guest(ended.reason.clone());
+                return (Life::Over(ended), Err(why));
+            }
             let running = Self {
-                thread,
+                threads,
                 is_told,
                 end,
             };
             return (Life::Runs(running), Ok(()));
         }
-        match thread.join() {
-            Ok(Some((guest, Why::Failed(why)))) => (Life::Still(guest), Err(why)),
+        // Those that were given nothing end.
+        drop(places);
+        let mut threads = threads.into_iter();
+        let first = threads.next().map(JoinHandle::join);
+        match first {
+            Some(Ok(Some((first, Why::Failed(why))))) => {
+                let all = std::iter::once(first).chain(processors).collect();
+                (Life::Still(all), Err(why))
+            }
             _ => {
                 let ended = panicked();
                 let why = Error::Guest(ended.reason.clone());
@@ -292,38 +293,119 @@ impl<G: Runs> Running<G> {
         }
     }
 
-    /// Can be read when the guest has ended.
+    /// Can be read when the guest, or a processor of it, has ended.
     #[must_use]
     pub fn end(&self) -> BorrowedFd<'_> {
         self.end.as_fd()
     }
 
-    /// Whether the guest has ended by itself, or stands still after all.
+    /// Whether the guest has ended by itself, or stands still after all, or a processor of it.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        self.thread.is_finished()
+        self.threads.iter().any(JoinHandle::is_finished)
     }
 
     fn stop(self, within: Duration) -> Stopped<G> {
         self.is_told.store(true, Ordering::Release);
         let late = Instant::now() + within;
-        while !self.thread.is_finished() {
-            // A thread that has ended takes no signal, which is as well.
-            let _ = self.thread.kill(SIGUSR1);
-            let mut fds = [PollFd::new(&self.end, PollFlags::IN)];
-            // Whatever comes of it, the thread is looked at.
-            let _ = poll(&mut fds, Some(&AGAIN));
+        while !self.threads.iter().all(JoinHandle::is_finished) {
+            for thread in &self.threads {
+                // A thread that has ended takes no signal, which is as well.
+                let _ = thread.kill(SIGUSR1);
+            }
+            self.wait_a_moment();
             if Instant::now() > late {
                 // It may have heard it at this very moment: then it stands still, which is seen.
                 self.is_told.store(false, Ordering::Release);
                 return Stopped::Late(self);
             }
         }
-        match self.thread.join() {
-            Ok(Some((guest, why))) => Stopped::Done(guest, why),
-            Ok(None) | Err(_) => Stopped::Panicked,
+        let mut processors = Vec::new();
+        let mut over = None;
+        for thread in self.threads {
+            let ended = match thread.join() {
+                Ok(Some((processor, Why::Told))) => {
+                    processors.push(processor);
+                    continue;
+                }
+                Ok(Some((_, Why::Ended(ended)))) => ended,
+                Ok(Some((_, Why::Failed(why)))) => Ended {
+                    code: why.code(),
+                    reason: why.to_string(),
+                },
+                Ok(None) | Err(_) => panicked(),
+            };
+            // Of several the first is as good as any.
+            over.get_or_insert(ended);
         }
+        over.map_or(Stopped::Still(processors), Stopped::Over)
     }
+
+    /// Waits until the first thread ends, and for a millisecond at most.
+    fn wait_a_moment(&self) {
+        let mut end = [PollFd::new(&self.end, PollFlags::IN)];
+        // Once one has ended this can be read, and would be no pause for the others.
+        let fds = match self.has_ended() {
+            true => &mut [][..],
+            false => &mut end[..],
+        };
+        // Whatever comes of it, the threads are looked at.
+        let _ = poll(fds, Some(&AGAIN));
+    }
+}
+
+/// Threads that wait for their processors.
+struct Made<G> {
+    threads: Vec<Thread<G>>,
+    /// Where each is given its processor.
+    places: Vec<mpsc::Sender<G>>,
+    /// It is said here when the first runs.
+    begun: mpsc::Receiver<()>,
+    /// It can be read once one of them has ended.
+    end: UnixStream,
+}
+
+/// Makes so many; the first does something before it runs.
+fn threads<G: Runs>(
+    count: usize,
+    is_told: &Arc<AtomicBool>,
+    before: impl FnOnce() -> Result<(), Error> + Send + 'static,
+) -> Result<Made<G>, Error> {
+    let (end, held) = UnixStream::pair().map_err(Error::system("a socket"))?;
+    let (say, begun) = mpsc::channel::<()>();
+    let mut before = Some((before, say));
+    let (mut threads, mut places) = (Vec::new(), Vec::new());
+    for number in 0..count {
+        let (place, take) = mpsc::channel::<G>();
+        let (told, before) = (Arc::clone(is_told), before.take());
+        let mut held = held.try_clone().map_err(Error::system("a socket"))?;
+        let thread = std::thread::Builder::new().name(format!("vcpu{number}"));
+        let thread = thread.spawn(move || {
+            let mut processor = take.recv().ok()?;
+            let done = match before {
+                Some((before, say)) => before().inspect(|()| {
+                    // Whoever has started it waits for this.
+                    let _ = say.send(());
+                }),
+                None => Ok(()),
+            };
+            let why = match done {
+                Ok(()) => processor.run(&told),
+                Err(why) => Why::Failed(why),
+            };
+            // Whoever waits for its end sees it soon, if not by this.
+            let _ = held.write(&[0]);
+            Some((processor, why))
+        });
+        threads.push(thread.map_err(Error::system("a thread"))?);
+        places.push(place);
+    }
+    Ok(Made {
+        threads,
+        places,
+        begun,
+        end,
+    })
 }
 
 #[cfg(test)]
@@ -367,9 +449,17 @@ mod tests {
 
     fn started(guest: Fake) -> Life<Fake> {
         listen().unwrap();
-        let mut life = Life::Still(guest);
+        let mut life = Life::Still(vec![guest]);
         life.start(|| Ok(())).unwrap();
         life
+    }
+
+    /// How often each processor of a guest that stands still has run.
+    fn runs(life: &Life<Fake>) -> Vec<u32> {
+        match life {
+            Life::Still(all) => all.iter().map(|one| one.runs).collect(),
+            _ => panic!("it does not stand still"),
+        }
     }
 
     fn running(life: &Life<Fake>) -> &Running<Fake> {
@@ -385,7 +475,7 @@ mod tests {
         life.stop(LONG).unwrap();
         life.start(|| Ok(())).unwrap();
         life.stop(LONG).unwrap();
-        assert!(matches!(life, Life::Still(Fake { runs: 2, .. })));
+        assert_eq!(runs(&life), [2]);
     }
 
     #[test]
@@ -420,15 +510,15 @@ mod tests {
         std::thread::yield_now();
         assert!(!running(&life).has_ended());
         life.stop(LONG).unwrap();
-        assert!(matches!(life, Life::Still(Fake { runs: 1, .. })));
+        assert_eq!(runs(&life), [1]);
     }
 
     #[test]
     fn what_is_done_before_a_guest_runs_is_done_and_if_it_fails_nothing_has_run() {
-        let mut life = Life::Still(fake(None));
+        let mut life = Life::Still(vec![fake(None), fake(None)]);
         let why = life.start(|| Err(Error::Guest("no".into())));
         assert!(matches!(why, Err(Error::Guest(why)) if why == "no"));
-        assert!(matches!(life, Life::Still(Fake { runs: 0, .. })));
+        assert_eq!(runs(&life), [0, 0]);
         let done = Arc::new(AtomicBool::new(false));
         let its = Arc::clone(&done);
         life.start(move || {
@@ -439,6 +529,37 @@ mod tests {
         assert!(done.load(Ordering::Acquire));
         listen().unwrap();
         life.stop(LONG).unwrap();
-        assert!(matches!(life, Life::Still(Fake { runs: 1, .. })));
+        assert_eq!(runs(&life), [1, 1]);
+    }
+
+    #[test]
+    fn the_end_of_one_processor_is_that_of_the_guest() {
+        listen().unwrap();
+        let ends = || Why::Ended(well("the guest was shut down"));
+        let mut life = Life::Still(vec![fake(None), fake(Some(ends)), fake(None)]);
+        life.start(|| Ok(())).unwrap();
+        // It is seen without anybody asking each.
+        let mut fds = [PollFd::new(&running(&life).end, PollFlags::IN)];
+        assert_eq!(poll(&mut fds, None), Ok(1));
+        life.stop(LONG).unwrap();
+        assert!(matches!(&life, Life::Over(ended) if ended.code == exit::DONE));
+    }
+
+    #[test]
+    fn processors_that_stopped_when_another_did_not_are_started_with_it_again() {
+        let (wake, listens) = mpsc::channel();
+        let slow = Fake {
+            listens: Some(listens),
+            ..fake(None)
+        };
+        listen().unwrap();
+        let mut life = Life::Still(vec![fake(None), slow]);
+        life.start(|| Ok(())).unwrap();
+        assert!(life.stop(Duration::from_millis(50)).is_err());
+        wake.send(()).unwrap();
+        life.stop(LONG).unwrap();
+        life.start(|| Ok(())).unwrap();
+        life.stop(LONG).unwrap();
+        assert_eq!(runs(&life), [2, 2]);
     }
 }

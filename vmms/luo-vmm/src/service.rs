@@ -26,7 +26,10 @@ impl serve::Guest for Machine {
 
     fn look(&mut self, stands: bool) -> Result<Option<Ended>, Error> {
         if self.running().is_some_and(|guest| guest.has_ended()) {
-            Self::stop(self, Instant::now() + END)?;
+            if Self::stop(self, Instant::now() + END).is_err() {
+                // One of its processors has stopped, and another one does not yet.
+                return Ok(None);
+            }
             if self.ended().is_none() && !stands {
                 // It did stand still, but later than anybody waited for it.
                 self.start()?;

@@ -48,14 +48,14 @@ impl System {
         Ok(Vm::new(vm))
     }
 
-    /// The processor that a guest is given at its first start.
+    /// The processor of a number, of so many, that a guest is given at its first start.
     ///
     /// # Errors
     /// [`Error::Kvm`].
-    pub fn cpuid(&self) -> Result<CpuId, Error> {
+    pub fn cpuid(&self, number: u8, count: u8) -> Result<CpuId, Error> {
         let offered = self.kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES);
         let offered = offered.map_err(Error::kvm("KVM_GET_SUPPORTED_CPUID"))?;
-        let entries = model::of(offered.as_slice());
+        let entries = model::of(offered.as_slice(), number, count);
         CpuId::from_entries(&entries).map_err(|_| Error::Kvm {
             what: "CPUID",
             source: std::io::ErrorKind::ArgumentListTooLong.into(),

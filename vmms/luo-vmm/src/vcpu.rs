@@ -140,6 +140,7 @@ impl Vcpu {
             events: fd
                 .get_vcpu_events()
                 .map_err(Error::kvm("KVM_GET_VCPU_EVENTS"))?,
+            tsc_offset: self.offset()?,
         })
     }
 

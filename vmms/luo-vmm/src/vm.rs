@@ -59,12 +59,13 @@ impl Vm {
         })
     }
 
-    /// Makes its processor.
+    /// Makes a processor. The first, of the number 0, is the one that begins to run; the others wait
+    /// until it starts them.
     ///
     /// # Errors
     /// [`Error::Kvm`].
-    pub fn vcpu(&self) -> Result<Vcpu, Error> {
-        let fd = self.fd.create_vcpu(0);
+    pub fn vcpu(&self, number: u8) -> Result<Vcpu, Error> {
+        let fd = self.fd.create_vcpu(number.into());
         Ok(Vcpu::new(
             fd.map_err(Error::kvm("KVM_CREATE_VCPU"))?,
             Arc::clone(&self.fd),

@@ -35,7 +35,7 @@ pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
 pub(super) const PROMTOOL: &str = "promtool";
 
 /// All of them.
-pub(super) const TESTS: [Test; 46] = [
+pub(super) const TESTS: [Test; 47] = [
     Test {
         name: "another_identity_gets_nothing",
         what: "root",
@@ -118,6 +118,10 @@ pub(super) const TESTS: [Test; 46] = [
     },
     Test {
         name: "a_guest_reads_after_an_update_what_it_wrote_to_its_disks_before",
+        what: QEMU,
+    },
+    Test {
+        name: "a_guest_with_two_processors_goes_on_over_two_updates",
         what: QEMU,
     },
     Test {

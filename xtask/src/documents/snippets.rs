@@ -14,7 +14,7 @@ use luod::decide::policy::Policy;
 use super::{documents, files, read};
 
 /// The folders with what tests compile and run.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 10] = [
     "crates/luo-client/examples",
     "crates/luo-client-c/examples",
     "python/examples",
@@ -24,6 +24,7 @@ const PROGRAMS: [&str; 9] = [
     "crates/luo-core/src",
     "crates/luo-testhost/src",
     "kernel/overlay/kernel/liveupdate/rust/handlers",
+    "kernel/overlay/lib/tests",
 ];
 
 /// The documents with a script, and the test that runs it.

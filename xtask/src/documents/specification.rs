@@ -31,7 +31,7 @@ struct Proof {
 const ALL: &str = "(`cargo xtask test --all`)";
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 28] = [
+const TESTS: [(&str, &str); 30] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),
@@ -53,12 +53,14 @@ const TESTS: [(&str, &str); 28] = [
     ("preflight unit", "crates/luo-preflight/src"),
     ("qemu", "scenes/guests/tests"),
     ("qemu unit", "vmms/luo-qemu/src"),
+    ("guests unit", "scenes/guests/src"),
     ("ch unit", "vmms/luo-ch/src"),
     ("monitor unit", "vmms/luo-monitor/src"),
     ("vmm unit", "vmms/luo-vmm/src"),
     ("sim", "crates/luo-sim/tests"),
     ("sim unit", "crates/luo-sim/src"),
     ("timeline unit", "crates/luo-timeline/src"),
+    ("varlink unit", "crates/luo-varlink/src"),
     ("xtask unit", "xtask/src"),
 ];
 

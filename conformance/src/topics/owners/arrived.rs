@@ -2,13 +2,14 @@
 //! Whose a session is in the next kernel.
 
 use anyhow::{Result, ensure};
-use luo_sys::{Device, Errno, FileStatus, Token, Which};
+use luo_sys::{Device, Errno, FileStatus, Needed, Token, Which};
 
-use super::super::tools::{incoming, memory, retrieve};
+use super::super::tools::{self, incoming, memory, retrieve};
 use super::stage::{create, full};
 use crate::case::Context;
 use crate::check::{device, name, refused, same};
 use crate::look::session;
+use crate::patience::until;
 use crate::user::{Delegated, USERS, as_user};
 
 /// A user's session with one file.
@@ -108,4 +109,43 @@ pub(super) fn tried_by_its_owner(_: &mut Context<'_>) -> Result<()> {
     as_user(other, || Ok(Device::open()?.state().map(drop)?))?;
     ensure!(!waits()?, "it is still there");
     Ok(())
+}
+
+const KEPT: &str = "of another service";
+const PASSED: &str = "passed on";
+
+/// Two sessions of the administrator's, as a manager makes them for its services. One needs the
+/// other.
+pub(super) fn leave_to_be_passed(context: &mut Context<'_>) -> Result<()> {
+    let device = context.device()?;
+    let kept = tools::session(&device, KEPT, 1)?;
+    let passed = tools::session(&device, PASSED, 1)?;
+    passed.add_dependency(Token(1), Needed::In(name(KEPT), Token(1)))?;
+    context.hold(kept);
+    context.hold(passed);
+    Ok(())
+}
+
+/// The other one's service has died: its session is closed, and stays for who needs it.
+pub(super) fn has_its_own_alone(_: &mut Context<'_>) -> Result<()> {
+    let [user, _] = USERS;
+    // Its first call, which tries everybody's, comes before there is one to try.
+    let root = device()?;
+    drop(root.retrieve_session(&name(KEPT))?);
+    let passed = root.retrieve_session(&name(PASSED))?;
+    as_user(user, || {
+        refused(passed.retrieve_fd(Token(1)), Errno::ENOTCONN)
+    })?;
+    let kept = root.retrieve_session(&name(KEPT))?;
+    let statuses: Vec<_> = kept.list_files()?.iter().map(|f| f.status).collect();
+    same("the other's file", statuses, vec![FileStatus::Incoming])?;
+    drop(kept);
+    // The administrator may have both.
+    retrieve(&passed, PASSED, 1)?;
+    as_user(user, || Ok(passed.retrieve_fd(Token(1)).map(drop)?))?;
+    // Nor does it finish the other one: that is done for it.
+    as_user(user, || Ok(passed.finish()?))?;
+    until("that the other session is finished", || {
+        Ok(session(&root, Which::Incoming, KEPT)?.is_none())
+    })
 }

@@ -34,20 +34,26 @@ pub(super) fn waits(context: &mut Context<'_>) -> Result<()> {
     let hold = Hold::on(format!("line:{user}"))?;
     forge::hold_line(user)?;
     hold.reached()?;
-    let start = || {
+    let start = |role| {
         let input = session.as_fd().try_clone_to_owned()?;
-        let child = as_user(user, || Child::start(Role::Preserve, "", input))?;
+        let child = as_user(user, || Child::start(role, "", input))?;
         child.waits()?;
         Ok::<_, anyhow::Error>(child)
     };
-    let [killed, other] = [start()?, start()?];
+    let [preserves, lists, other] = [
+        start(Role::Preserve)?,
+        start(Role::List)?,
+        start(Role::Preserve)?,
+    ];
     // Nothing is waited for here: this is the time in which they must not be found.
     thread::sleep(Duration::from_secs(4 * u64::from(HUNG)));
     same("tasks that were taken for hung", taken_for_hung()?, before)?;
-    killed.signal(Signal::KILL)?;
-    let status = killed.ended()?;
-    ensure!(status.code().is_none(), "it was not killed: {status}");
-    // It has done nothing.
+    for killed in [preserves, lists] {
+        killed.signal(Signal::KILL)?;
+        let status = killed.ended()?;
+        ensure!(status.code().is_none(), "it was not killed: {status}");
+    }
+    // They have done nothing.
     same("files", session.list_files()?.len(), 0)?;
     hold.holds()?;
     drop(hold);

@@ -269,9 +269,18 @@ impl Regions {
     /// finished afterwards.
     ///
     /// # Errors
-    /// [`Error::NoManifest`], [`Error::Refused`], [`Error::Size`], or as
-    /// [`Session::retrieve_fd`]. Nothing is released, and it can be tried again.
+    /// As [`Regions::look`] and [`Coming::restore`].
     pub fn restore_from(session: &Session) -> Result<Self, Error> {
+        Self::look(session)?.restore()
+    }
+
+    /// Looks at what a session of the previous kernel has, and takes no region back yet: that takes
+    /// longer the more memory there is, and a program can get ready meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NoManifest`], [`Error::Refused`], or as [`Session::retrieve_fd`]. Nothing is
+    /// released, and it can be tried again.
+    pub fn look(session: &Session) -> Result<Coming<'_>, Error> {
         let manifest = session.retrieve_fd(MANIFEST).map_err(|error| {
             if error.errno() == Errno::ENOENT {
                 Error::NoManifest
@@ -280,9 +289,34 @@ impl Regions {
             }
         })?;
         let manifest = Manifest::parse(&contents(manifest)?)?;
+        Ok(Coming { session, manifest })
+    }
+}
+
+/// Regions that are in a session of the previous kernel still. What it is made by is
+/// [`Regions::look`].
+#[derive(Debug)]
+pub struct Coming<'a> {
+    session: &'a Session,
+    manifest: Manifest,
+}
+
+impl Coming<'_> {
+    /// The program's own bytes, as [`Regions::metadata`].
+    #[must_use]
+    pub fn metadata(&self) -> &[u8] {
+        &self.manifest.metadata
+    }
+
+    /// Takes all regions back. The session is to be finished afterwards.
+    ///
+    /// # Errors
+    /// [`Error::Size`], or as [`Session::retrieve_fd`]. Nothing is released, and it can be tried
+    /// again.
+    pub fn restore(self) -> Result<Regions, Error> {
         let mut regions = BTreeMap::new();
-        for Entry { name, size, token } in manifest.regions {
-            let file = File::from(session.retrieve_fd(token)?);
+        for Entry { name, size, token } in self.manifest.regions {
+            let file = File::from(self.session.retrieve_fd(token)?);
             let found = file.metadata()?.len();
             if found != size {
                 return Err(Error::Size {
@@ -293,9 +327,9 @@ impl Regions {
             }
             regions.insert(name, Region { file, size, token });
         }
-        Ok(Self {
+        Ok(Regions {
             regions,
-            metadata: manifest.metadata,
+            metadata: self.manifest.metadata,
         })
     }
 }

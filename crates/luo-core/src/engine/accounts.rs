@@ -130,6 +130,31 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Puts a session among those that were closed without being finished.
+    pub(crate) fn enlist_closed(&mut self, id: SessionId) {
+        let of = self.sessions.get(id).and_then(|session| session.account);
+        self.closed.push_back(&mut self.sessions, id);
+        let own = match of.and_then(|of| self.accounts.get_mut(of)) {
+            Some(account) => &mut account.closed,
+            None => &mut self.closed_of_no_user,
+        };
+        own.push_back(&mut self.sessions, id);
+    }
+
+    /// Takes a session that goes from among those, if it was closed.
+    pub(crate) fn delist_closed(&mut self, id: SessionId) {
+        let Some(session) = self.sessions.get(id).filter(|of| of.was_closed()) else {
+            return;
+        };
+        let of = session.account;
+        self.closed.unlink(&mut self.sessions, id);
+        let own = match of.and_then(|of| self.accounts.get_mut(of)) {
+            Some(account) => &mut account.closed,
+            None => &mut self.closed_of_no_user,
+        };
+        own.unlink(&mut self.sessions, id);
+    }
+
     /// Notes that a new session carries on another: only that other one counts.
     pub(crate) fn note_carrier(&mut self, id: SessionId, carries: SessionId) {
         self.charge(id, |used| used.sessions = used.sessions.saturating_sub(1));
@@ -222,22 +247,28 @@ impl<H: Host> Engine<H> {
             (Actor::User(user), Direction::Outgoing) => self
                 .account_of(user)
                 .map_or(0, |account| account.list(Direction::Outgoing).len),
-            (Actor::User(_), Direction::Incoming) => {
-                self.count_incoming(by, |session| !session.is_finished())
-            }
+            (Actor::User(user), Direction::Incoming) => self
+                .account_of(user)
+                .map_or(0, |account| account.unfinished),
         };
         count as u64
     }
 
-    /// How many incoming sessions that a caller is shown are such.
-    pub(crate) fn count_incoming(&self, by: Actor, is_such: impl Fn(&Session<H>) -> bool) -> usize {
-        let mut next = self.first_for(by, Direction::Incoming);
-        let mut count = 0usize;
-        while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
-            count = count.saturating_add(is_such(session).into());
-            next = Self::behind(by, session);
+    /// How many incoming sessions that a caller is shown nobody has claimed or closed.
+    pub(crate) fn unclaimed_for(&self, by: Actor) -> u64 {
+        let count = match by {
+            Actor::Administrator => self.unclaimed,
+            Actor::User(user) => self.account_of(user).map_or(0, |account| account.unclaimed),
+        };
+        count as u64
+    }
+
+    /// The first of an owner's closed sessions, of a user's or of those that are no user's.
+    pub(crate) fn first_closed_of(&self, user: Option<u32>) -> Option<SessionId> {
+        match user {
+            Some(user) => self.account_of(user)?.closed.first,
+            None => self.closed_of_no_user.first,
         }
-        count
     }
 
     /// How many files a caller has, or the machine.

@@ -38,14 +38,28 @@ pub(crate) fn backwards_in<H: Lock>(host: &H, session: SessionId) -> (Option<Fil
 /// Puts the files of a session that the caller has for itself in order, dependencies first, in
 /// stretches; gives the last.
 pub(crate) fn arrange_session<H: Lock>(host: &H, session: SessionId) -> Option<FileId> {
+    order_session(host, session).last()
+}
+
+/// The same, and gives the first.
+pub(crate) fn arrange_from_first<H: Lock>(host: &H, session: SessionId) -> Option<FileId> {
+    order_session(host, session).first()
+}
+
+fn order_session<H: Lock>(host: &H, session: SessionId) -> Ordering {
     let first = |engine: &Engine<H>| engine.sessions.get(session)?.files.first;
     let behind = |engine: &Engine<H>, id| engine.files.get(id)?.links.next;
     let mut ordering = host.now(|engine| engine.begin_ordering(first(engine)));
     while !host.now(|engine| engine.go_on_ordering(&mut ordering, behind)) {}
-    ordering.last()
+    ordering
 }
 
 impl Ordering {
+    /// The first file of it, once it is made.
+    const fn first(&self) -> Option<FileId> {
+        self.arranging.order().first
+    }
+
     /// The last file of it, once it is made.
     pub(crate) const fn last(&self) -> Option<FileId> {
         self.arranging.order().last

@@ -41,6 +41,8 @@ impl<H: Host> Engine<H> {
         direction: Direction,
         hash: u32,
     ) -> Result<SessionId, Error> {
+        #[cfg(feature = "fault-injection")]
+        crate::mem::fault::adds_session()?;
         self.sessions.reserve(1)?;
         self.names.reserve_at(self.sessions.last_with_next())?;
         // Behind it nothing fails: an account without a session would stay.
@@ -56,6 +58,10 @@ impl<H: Host> Engine<H> {
         match direction {
             Direction::Incoming => {
                 self.unclaimed = self.unclaimed.saturating_add(1);
+                if let Some(account) = account.and_then(|id| self.accounts.get_mut(id)) {
+                    account.unfinished = account.unfinished.saturating_add(1);
+                    account.unclaimed = account.unclaimed.saturating_add(1);
+                }
                 if kind.closed {
                     self.set_closed_pending(id);
                 }
@@ -76,11 +82,20 @@ impl<H: Host> Engine<H> {
             if !core::mem::replace(&mut incoming.finished, true) {
                 self.incoming.unlink(&mut self.sessions, id);
                 self.finished.push_back(&mut self.sessions, id);
+                self.count_one_finished(id);
                 let session = self.sessions.get(id);
                 if session.is_some_and(Session::arrived_on_device) {
                     self.of_device.unlink(&mut self.sessions, id);
                 }
             }
+        }
+    }
+
+    /// One less of a user's incoming sessions is unfinished.
+    fn count_one_finished(&mut self, id: SessionId) {
+        let account = self.sessions.get(id).and_then(|session| session.account);
+        if let Some(account) = account.and_then(|id| self.accounts.get_mut(id)) {
+            account.unfinished = account.unfinished.saturating_sub(1);
         }
     }
 
@@ -102,6 +117,10 @@ impl<H: Host> Engine<H> {
             (Direction::Incoming, true) => &mut self.finished,
         };
         list.unlink(&mut self.sessions, id);
+        if direction == Direction::Incoming && !is_finished {
+            self.count_one_finished(id);
+        }
+        self.delist_closed(id);
         self.delist(id, direction);
         let session = self.sessions.remove(id);
         if let Some(segment) = self.sessions.take_gone() {

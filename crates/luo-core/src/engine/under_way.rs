@@ -155,3 +155,8 @@ impl<H: Host> Engine<H> {
 pub(crate) fn is_taken<H: Host>(session: &Session<H>) -> bool {
     session.locked
 }
+
+/// Whether it passes over what is frozen of it as well: the call unfreezes that.
+pub(crate) fn is_undone<H: Host>(session: &Session<H>) -> bool {
+    session.outgoing().is_some_and(|outgoing| outgoing.undone)
+}

@@ -6,7 +6,7 @@ mod records;
 
 use luo_abi::handover::{MAX_BLOCKS, SESSIONS_PER_BLOCK};
 
-pub(crate) use self::reader::{Draft, FileDraft, HandlerEntry, SessionDraft};
+pub(crate) use self::reader::{Draft, FileDraft, Found, HandlerEntry, Missing, SessionDraft};
 use self::reader::{Reader, Walk};
 use super::refusal::Area;
 use super::RootFields;
@@ -37,8 +37,7 @@ pub(crate) fn read_sessions<H: Host>(
             sessions: Vec::new(),
             files: Vec::new(),
             lost: Vec::new(),
-            unhandled: 0,
-            first_unhandled: None,
+            missing: Vec::new(),
             session_ids: Vec::new(),
             edges: Vec::new(),
             ids: Vec::new(),
@@ -66,6 +65,7 @@ pub(crate) fn read_sessions<H: Host>(
     if let Some(supplement) = &fields.supplement {
         reader.supplement(supplement)?;
     }
+    reader.name_missing();
     let sessions = reader.draft.sessions.len();
     reader.draft.session_ids.reserve(sessions)?;
     if !reader.draft.edges.is_empty() {

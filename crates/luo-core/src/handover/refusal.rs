@@ -122,16 +122,16 @@ pub enum Refusal {
         /// What is wrong.
         why: TextError,
     },
-    /// No handler of this name is registered, or its owner is going away. The
-    /// only refusal that can pass: the handover is read again when the device
-    /// is opened after another handler has been registered.
-    UnknownHandler {
-        /// The session.
+    /// Files name more handlers that are not here than a kernel can have.
+    TooManyMissing {
+        /// The session of the first file that names one too many.
         session: SessionName,
         /// The file's token.
         token: u64,
         /// The handler's name.
         handler: Compat,
+        /// How many others are missing already.
+        others: usize,
     },
     /// The FLB page's header gives impossible numbers.
     FlbHeader {
@@ -237,14 +237,6 @@ impl fmt::Display for BadRecord {
     }
 }
 
-impl Refusal {
-    /// Whether reading the handover again can end otherwise.
-    #[must_use]
-    pub const fn can_pass(&self) -> bool {
-        matches!(self, Self::UnknownHandler { .. })
-    }
-}
-
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -293,13 +285,15 @@ impl fmt::Display for Refusal {
                 f,
                 "session \"{session}\", token {token:#x}: the handler's name is {why}"
             ),
-            Self::UnknownHandler {
+            Self::TooManyMissing {
                 session,
                 token,
                 handler,
+                others,
             } => write!(
                 f,
-                "session \"{session}\", token {token:#x}: no handler \"{handler}\""
+                "session \"{session}\", token {token:#x}: no handler \"{handler}\", and none of \
+                 {others} others"
             ),
             Self::FlbHeader { pages, count } => {
                 write!(f, "FLB page claims {pages} pages and {count} records")

@@ -12,13 +12,36 @@ pub(crate) const MAX_HANDLERS: usize = 256;
 
 pub(crate) struct Handler<H: Host> {
     pub(crate) name: Compat,
-    pub(crate) table: H::Handler,
+    /// `None` while it is not registered: files of the previous kernel wait for it, or files
+    /// have it still. The entry goes with the last of them.
+    pub(crate) table: Option<H::Handler>,
     /// In the order of registration, which is the order they are preserved in.
     pub(crate) flbs: Vec<FlbId>,
-    /// Files that have this handler.
+    /// Files that have this handler, or wait for it.
     pub(crate) files: usize,
-    /// False once it is unregistered; the entry goes with its last file.
-    pub(crate) registered: bool,
+    /// Those of them that came from the previous kernel when it was not registered, and have
+    /// not got it since: each gets it when it is asked for.
+    pub(crate) waiting: usize,
+    /// Keeps the owner of a registered handler while files wait. The last of them takes it.
+    pub(crate) pin: Option<H::Pin>,
+}
+
+impl<H: Host> Handler<H> {
+    /// One that no file has.
+    pub(crate) const fn new(name: Compat, table: Option<H::Handler>) -> Self {
+        Self {
+            name,
+            table,
+            flbs: Vec::new(),
+            files: 0,
+            waiting: 0,
+            pin: None,
+        }
+    }
+
+    pub(crate) const fn is_registered(&self) -> bool {
+        self.table.is_some()
+    }
 }
 
 pub(crate) struct Flb<H: Host> {

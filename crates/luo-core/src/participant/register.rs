@@ -10,55 +10,79 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::{FileCallbacks, Host};
 use crate::id::{FileId, FlbId, HandlerId};
+use crate::lock::Lock;
 use crate::mem::Vec;
+use crate::owner::Actor;
 use crate::participant::flb::Outgoing;
 use crate::participant::handler::{Flb, Handler, PinnedHandler, MAX_HANDLERS};
+use crate::room::with_room;
 use crate::text::Compat;
 use crate::user_kinds::UserKinds;
 
+/// Registers a file handler. See `liveupdate_register_file_handler`. Files of the previous
+/// kernel that wait for it have it from here on, and its owner stays as long as they do. That is
+/// one step, however many there are: each gets the handler when it is asked for.
+///
+/// # Errors
+/// [`Error::NameTaken`], [`Error::Full`] at 256 handlers,
+/// [`Error::NoMemory`].
+pub fn register_handler<H: Lock>(host: &H, name: Compat, table: &H::Handler) -> Result<(), Error> {
+    let waited = with_room(|| host.now(|engine| engine.try_register(host, name, table.clone())))?;
+    if waited > 0 {
+        host.handler_has_come(&name, waited);
+    }
+    Ok(())
+}
+
+/// Unregisters a file handler. Files that it has preserved or restored keep it; those that have
+/// not been asked for yet wait until it is registered again.
+///
+/// # Errors
+/// [`Error::NotRegistered`].
+pub fn unregister_handler<H: Lock>(host: &H, table: &H::Handler) -> Result<(), Error> {
+    host.now(|engine| engine.try_unregister(table)).map(drop)
+}
+
 impl<H: Host> Engine<H> {
-    /// Registers a file handler. See `liveupdate_register_file_handler`.
-    ///
-    /// # Errors
-    /// [`Error::NameTaken`], [`Error::Full`] at 256 handlers,
-    /// [`Error::NoMemory`].
-    pub fn register_handler(&mut self, name: Compat, table: H::Handler) -> Result<(), Error> {
-        let registered = || self.handlers.iter().filter(|(_, h)| h.registered);
-        if registered().any(|(_, h)| h.name == name || h.table == table) {
+    /// Registers a file handler, and gives the number of files that have waited for it.
+    fn try_register(&mut self, host: &H, name: Compat, table: H::Handler) -> Result<usize, Error> {
+        let registered = || self.handlers.iter().filter(|(_, h)| h.is_registered());
+        if registered().any(|(_, h)| h.name == name || h.table.as_ref() == Some(&table)) {
             return Err(Error::NameTaken);
         }
         if registered().count() >= MAX_HANDLERS {
             return Err(Error::Full);
         }
-        self.handlers.insert(Handler {
-            name,
-            table,
-            flbs: Vec::new(),
-            files: 0,
-            registered: true,
-        })?;
-        self.registrations = self.registrations.wrapping_add(1);
-        Ok(())
+        let is_awaited = |h: &Handler<H>| h.waiting > 0 && h.name == name;
+        let awaited = self.handlers.iter().find(|(_, h)| is_awaited(h));
+        let Some(id) = awaited.map(|(id, _)| id) else {
+            self.handlers.insert(Handler::new(name, Some(table)))?;
+            return Ok(0);
+        };
+        let handler = self.handlers.get_mut(id).ok_or(Error::Inconsistent)?;
+        handler.pin = table.pin(host);
+        handler.table = Some(table);
+        Ok(handler.waiting)
     }
 
-    /// Unregisters a file handler. Files that it has preserved keep it.
-    ///
-    /// # Errors
-    /// [`Error::NotRegistered`].
-    pub fn unregister_handler(&mut self, table: &H::Handler) -> Result<(), Error> {
+    /// Unregisters a file handler; gives what has kept its owner for files that wait, for the
+    /// caller to drop.
+    fn try_unregister(&mut self, table: &H::Handler) -> Result<Option<H::Pin>, Error> {
         let id = self.find_handler(table).ok_or(Error::NotRegistered)?;
         // Its FLBs may go before its last file does. What outgoing files hold of
         // them stays held.
         let mut flbs = Vec::new();
+        let mut pin = None;
         if let Some(handler) = self.handlers.get_mut(id) {
-            handler.registered = false;
+            handler.table = None;
+            pin = handler.pin.take();
             core::mem::swap(&mut flbs, &mut handler.flbs);
         }
         for flb in flbs {
             self.release_flb_user(flb);
         }
         self.drop_handler_if_unused(id);
-        Ok(())
+        Ok(pin)
     }
 
     /// Makes a handler depend on an FLB. See `liveupdate_register_flb`.
@@ -131,29 +155,31 @@ impl<H: Host> Engine<H> {
     pub(crate) fn find_handler(&self, table: &H::Handler) -> Option<HandlerId> {
         self.handlers
             .iter()
-            .find(|(_, handler)| handler.registered && handler.table == *table)
+            .find(|(_, handler)| handler.table.as_ref() == Some(table))
             .map(|(id, _)| id)
     }
 
-    /// The registered handler behind `after` that a file may have, in the order of slots; the
-    /// first one for `None`. Its table comes with a pin on its owner, taken while the
+    /// The registered handler behind `after` that a file may have if somebody preserves it, in
+    /// the order of slots; the first one for `None`. Its table comes with a pin on its owner, taken while the
     /// handler is sure to be registered; without, if the owner is going away.
     pub(crate) fn next_handler(
         &self,
         host: &H,
+        by: Actor,
         of: FileId,
         after: Option<HandlerId>,
     ) -> Option<(HandlerId, Option<PinnedHandler<H>>)> {
-        let kinds = match self.is_users(of) {
-            true => host.user_kinds(),
-            false => UserKinds::All,
+        let kinds = match by {
+            Actor::Administrator if !self.is_users(of) => UserKinds::All,
+            _ => host.user_kinds(),
         };
-        let (id, handler) = self.handlers.iter().find(|(id, handler)| {
+        let (id, table) = self.handlers.iter().find_map(|(id, handler)| {
             let is_behind = after.is_none_or(|after| id.slot > after.slot);
-            handler.registered && is_behind && kinds.admit(&handler.name)
+            let table = handler.table.as_ref()?;
+            (is_behind && kinds.admit(&handler.name)).then_some((id, table))
         })?;
-        let pin = handler.table.pin(host);
-        Some((id, pin.map(|pin| (handler.table.clone(), pin))))
+        let pin = table.pin(host);
+        Some((id, pin.map(|pin| (table.clone(), pin))))
     }
 
     /// Notes that one file less has this handler.
@@ -165,7 +191,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn drop_handler_if_unused(&mut self, id: HandlerId) {
-        let unused = |handler: &Handler<H>| !handler.registered && handler.files == 0;
+        let unused = |handler: &Handler<H>| !handler.is_registered() && handler.files == 0;
         if self.handlers.get(id).is_some_and(unused) {
             self.handlers.remove(id);
         }

@@ -47,7 +47,9 @@ impl<H: Host> Engine<H> {
                 Direction::Incoming => LIST_INCOMING,
             },
             state: match &session.way {
-                Way::Outgoing(way) if session.orphan || way.carries.is_some() => SESSION_CLOSED,
+                Way::Outgoing(way) if session.orphan || way.undone || way.carries.is_some() => {
+                    SESSION_CLOSED
+                }
                 Way::Outgoing(_) => SESSION_OPEN,
                 Way::Incoming(_) if session.is_closed_pending() => SESSION_UNFINISHED,
                 Way::Incoming(_) if session.is_unclaimed() => SESSION_UNCLAIMED,
@@ -89,6 +91,9 @@ impl<H: Host> Engine<H> {
         if let Some(errno) = lost {
             return (FILE_LOST, errno.get().unsigned_abs());
         }
+        if self.awaits_handler(file) {
+            return (FILE_INCOMING, Errno::EAGAIN.get().unsigned_abs());
+        }
         let status = match &file.way {
             FileWay::Outgoing(file) => match &file.stage {
                 Stage::Reserved | Stage::Registered(None) | Stage::Preserved(None) => FILE_BUSY,
@@ -100,6 +105,8 @@ impl<H: Host> Engine<H> {
                 Some(Progress::Waiting | Progress::Wide(_)) if file.awaits => {
                     return (FILE_INCOMING, Errno::ENOTCONN.get().unsigned_abs());
                 }
+                // Its handler is here, and it has not been asked for since.
+                None if file.awaits_handler => FILE_INCOMING,
                 Some(Progress::Waiting | Progress::Wide(_)) => FILE_INCOMING,
                 None | Some(Progress::Retrieving) => FILE_BUSY,
                 Some(Progress::Done(_)) => FILE_RETRIEVED,

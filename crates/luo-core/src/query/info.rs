@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::losses::Losses;
 use crate::owner::Actor;
 use crate::query::entries::{count32, on_device};
-use crate::session::{Direction, Session};
+use crate::session::Direction;
 
 /// A name in the room of a fixed size.
 fn in_room<const N: usize>(text: &[u8]) -> [u8; N] {
@@ -36,10 +36,6 @@ impl<H: Host> Engine<H> {
     /// names the host; `features` are those that the host adds to the engine's.
     #[must_use]
     pub fn info(&self, by: Actor, implementation: &str, features: u64) -> Info {
-        let unclaimed = match by {
-            Actor::Administrator => self.unclaimed,
-            Actor::User(_) => self.count_incoming(by, Session::is_unclaimed),
-        };
         // The owner of a lost file is not recorded.
         let lost = match by {
             Actor::Administrator => self.lost_before,
@@ -58,7 +54,7 @@ impl<H: Host> Engine<H> {
                 | features,
             outgoing: self.count_for(by, Direction::Outgoing),
             incoming: self.count_for(by, Direction::Incoming),
-            unclaimed: unclaimed as u64,
+            unclaimed: self.unclaimed_for(by),
             files: self.files_for(by),
             max_sessions: count32(MAX_SESSIONS),
             max_files_per_session: count32(MAX_FILES_PER_SESSION),
@@ -120,6 +116,9 @@ impl<H: Host> Engine<H> {
                 info.cause = CAUSE_CARRY;
                 info.session = *session.room();
                 info.token = token.unwrap_or(0);
+                if let Error::NeverHandled(handler) = why {
+                    info.participant = *handler.room();
+                }
                 if let Error::NotCarried(on) | Error::DependencyFailed { on, .. } = why {
                     info.on_session = *on.session.room();
                     info.on_token = on.token;

@@ -3,11 +3,13 @@
 //!
 //! Lists are given in pages of limited size; the cursor of the next page is the id
 //! of the last entry, so that a list goes on where it was even if others change it
-//! meanwhile, and says so if that very entry is gone.
+//! meanwhile, and says so if that very entry is gone. A caller who is killed before it is its
+//! turn gets EAGAIN.
 
 use luo_abi::contract::{
     DependencyInfo, FileInfo, ParticipantInfo, SessionInfo, FILE_MISSING, LIST_INCOMING,
-    LIST_OUTGOING, PARTICIPANT_FILE_HANDLER, PARTICIPANT_FLB, PARTICIPANT_SUBSYSTEM,
+    LIST_OUTGOING, PARTICIPANT_AWAITED, PARTICIPANT_FILE_HANDLER, PARTICIPANT_FLB,
+    PARTICIPANT_SUBSYSTEM,
 };
 use luo_abi::uapi::SESSION_NAME_LENGTH;
 
@@ -75,7 +77,7 @@ pub fn list_files<H: Lock>(
     room: usize,
 ) -> Result<Page<FileInfo>, Error> {
     let mut page = Page::with_capacity(room)?;
-    host.now(|engine| engine.page_of_files(session, cursor, room, &mut page))?;
+    host.now_killable(|engine| engine.page_of_files(session, cursor, room, &mut page))??;
     Ok(page)
 }
 
@@ -90,7 +92,7 @@ pub fn list_arrived_files<H: Lock>(
     room: usize,
 ) -> Result<Page<FileInfo>, Error> {
     let mut page = Page::with_capacity(room)?;
-    host.now(|engine| engine.page_of_arrived(cursor, room, &mut page))?;
+    host.now_killable(|engine| engine.page_of_arrived(cursor, room, &mut page))??;
     Ok(page)
 }
 
@@ -108,10 +110,10 @@ pub fn list_dependencies<H: Lock>(
     room: usize,
 ) -> Result<Page<DependencyInfo>, Error> {
     let mut page = Page::with_capacity(room)?;
-    host.now(|engine| {
+    host.now_killable(|engine| {
         let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
         engine.page_of_dependencies(id, cursor, room, &mut page)
-    })?;
+    })??;
     for entry in page.entries.iter_mut() {
         entry.session = name_for(by, &entry.session);
     }
@@ -140,14 +142,14 @@ pub fn list_sessions<H: Lock>(
     room: usize,
 ) -> Result<Page<SessionInfo>, Error> {
     let mut page = Page::with_capacity(room)?;
-    host.now(|engine| engine.page_of_sessions(by, which, cursor, room, &mut page))?;
+    host.now_killable(|engine| engine.page_of_sessions(by, which, cursor, room, &mut page))??;
     for entry in page.entries.iter_mut() {
         entry.name = name_for(by, &entry.name);
     }
     Ok(page)
 }
 
-/// Handlers, FLBs and subsystems. They are few: the cursor counts them.
+/// Handlers, FLBs and subsystems, and handlers that files wait for. They are few: the cursor counts them.
 ///
 /// # Errors
 /// [`Error::NoMemory`].
@@ -157,7 +159,7 @@ pub fn list_participants<H: Lock>(
     room: usize,
 ) -> Result<Page<ParticipantInfo>, Error> {
     let mut page = Page::with_capacity(room)?;
-    host.now(|engine| engine.page_of_participants(cursor, room, &mut page))?;
+    host.now_killable(|engine| engine.page_of_participants(cursor, room, &mut page))??;
     Ok(page)
 }
 
@@ -340,7 +342,7 @@ impl<H: Host> Engine<H> {
             reserved: 0,
             name: *name,
         };
-        let handlers = self.handlers.iter().filter(|(_, h)| h.registered);
+        let handlers = self.handlers.iter().filter(|(_, h)| h.is_registered());
         let handlers =
             handlers.map(|(_, h)| entry(PARTICIPANT_FILE_HANDLER, h.files as u64, h.name.room()));
         let flbs = self
@@ -349,9 +351,18 @@ impl<H: Host> Engine<H> {
             .map(|(_, flb)| entry(PARTICIPANT_FLB, flb.outgoing.files, flb.name.room()));
         let subsystems = self.subsystems.iter();
         let subsystems = subsystems.map(|s| entry(PARTICIPANT_SUBSYSTEM, 0, s.name.room()));
+        let awaited = self.handlers.iter();
+        let awaited = awaited.filter(|(_, h)| !h.is_registered() && h.waiting > 0);
+        let awaited =
+            awaited.map(|(_, h)| entry(PARTICIPANT_AWAITED, h.waiting as u64, h.name.room()));
         let begin = usize::try_from(cursor).unwrap_or(usize::MAX);
         let mut full = false;
-        for (at, entry) in handlers.chain(flbs).chain(subsystems).enumerate() {
+        for (at, entry) in handlers
+            .chain(flbs)
+            .chain(subsystems)
+            .chain(awaited)
+            .enumerate()
+        {
             page.total = page.total.saturating_add(1);
             if at >= begin && !full && !page.add(room, entry)? {
                 page.next = at as u64;

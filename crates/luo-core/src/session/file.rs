@@ -124,8 +124,12 @@ pub(crate) enum Lost {
 
 /// A file of the previous kernel.
 pub(crate) struct IncomingFile<H: Host> {
-    /// `None` while an operation has it in its hands, and if it is lost.
+    /// `None` while an operation has it in its hands, while the file waits for its handler,
+    /// and if it is lost.
     pub(crate) arrived: Option<Arrived<H>>,
+    /// The handler was not here when the file came, and the file has not got it since; see
+    /// `late_handler`.
+    pub(crate) awaits_handler: bool,
     /// The reboot could not hand it over.
     pub(crate) lost: Option<Errno>,
     /// The object, while a copy that carries the file on has it.
@@ -153,20 +157,26 @@ impl<H: Host> File<H> {
         Self::new(session, token, FileWay::Outgoing(outgoing))
     }
 
-    /// A file of the previous kernel.
-    pub(crate) fn incoming(session: SessionId, token: u64, arrived: Arrived<H>) -> Self {
-        Self::of_before(session, token, Ok(arrived))
+    /// A file of the previous kernel; without what has arrived, it waits for its handler.
+    pub(crate) fn incoming(session: SessionId, token: u64, arrived: Option<Arrived<H>>) -> Self {
+        Self::of_before(session, token, arrived, None)
     }
 
     /// A file that the previous kernel could not hand over, because of an error.
     pub(crate) fn lost(session: SessionId, token: u64, why: Errno) -> Self {
-        Self::of_before(session, token, Err(why))
+        Self::of_before(session, token, None, Some(why))
     }
 
-    fn of_before(session: SessionId, token: u64, arrived: Result<Arrived<H>, Errno>) -> Self {
+    fn of_before(
+        session: SessionId,
+        token: u64,
+        arrived: Option<Arrived<H>>,
+        lost: Option<Errno>,
+    ) -> Self {
         let incoming = IncomingFile {
-            lost: arrived.as_ref().err().copied(),
-            arrived: arrived.ok(),
+            awaits_handler: lost.is_none() && arrived.is_none(),
+            arrived,
+            lost,
             lent_object: None,
             handed: false,
             asked_for: false,

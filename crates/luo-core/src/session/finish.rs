@@ -48,8 +48,10 @@ pub(crate) fn finish_begun<H: Lock>(host: &H, finishing: &mut Finishing<H>) {
     // First all are asked, then all are finished: the session as a whole.
     loop {
         match finishing.at {
-            At::ToLook(from) => host.now(|engine| finishing.look_from(engine, Some(from))),
-            At::ToAsk(from) => host.now(|engine| finishing.ask_from(engine, Some(from))),
+            At::ToLook(from) => {
+                host.now(|engine| finishing.look_from(host, engine, Some(from)));
+            }
+            At::ToAsk(from) => host.now(|engine| finishing.ask_from(host, engine, Some(from))),
             At::ToArrange => {
                 let last = arrange_session(host, finishing.session);
                 host.now(|engine| finishing.let_go_from(engine, last, Backwards::InOrder));
@@ -59,7 +61,7 @@ pub(crate) fn finish_begun<H: Lock>(host: &H, finishing: &mut Finishing<H>) {
                     let handler = &taken.arrived.handler;
                     handler.can_finish(host, &taken.view())
                 });
-                host.now(|engine| finishing.answered(engine, id, agreed));
+                host.now(|engine| finishing.answered(host, engine, id, agreed));
             }
             At::Agreed(id, next, way) => {
                 if let Some(taken) = &finishing.taken {
@@ -115,34 +117,39 @@ impl<H: Host> Finishing<H> {
     }
 
     /// Begins, now that the caller has the session for itself.
-    pub(crate) fn begin(&mut self, engine: &mut Engine<H>) {
+    pub(crate) fn begin(&mut self, host: &H, engine: &mut Engine<H>) {
         let first = engine.first_file(self.session);
         if engine.graph.edge_count() == 0 {
-            self.ask_from(engine, first);
+            self.ask_from(host, engine, first);
         } else {
-            self.look_from(engine, first);
+            self.look_from(host, engine, first);
         }
     }
 
     /// Looks for a stretch whether others need files of the session, from one on. If all were
     /// looked at, the handlers are asked. Arrived files get no new dependencies.
-    fn look_from(&mut self, engine: &mut Engine<H>, from: Option<FileId>) {
+    fn look_from(&mut self, host: &H, engine: &mut Engine<H>, from: Option<FileId>) {
         let looked = from.map_or(Ok(None), |from| engine.needed_elsewhere(self.session, from));
         match looked {
             Ok(Some(behind)) => self.at = At::ToLook(behind),
             Ok(None) => {
                 let first = engine.first_file(self.session);
-                self.ask_from(engine, first);
+                self.ask_from(host, engine, first);
             }
             Err(why) => self.refuse(why),
         }
     }
 
-    /// Asks for a file of the session, or for those behind it if it was lost. When there are
+    /// Asks for a file of the session, or for those behind it if it was lost. One that waits for its
+    /// handler cannot be finished. When there are
     /// no more, all have agreed.
-    fn ask_from(&mut self, engine: &mut Engine<H>, mut next: Option<FileId>) {
+    fn ask_from(&mut self, host: &H, engine: &mut Engine<H>, mut next: Option<FileId>) {
         let mut budget = Budget::of_a_stretch();
         while let Some(id) = next {
+            if !engine.has_handler(host, id) {
+                self.refuse(engine.awaits_to_finish(id));
+                return;
+            }
             self.taken = engine.take_arrived(id);
             if self.taken.is_some() {
                 self.at = At::Asked(id);
@@ -161,7 +168,7 @@ impl<H: Host> Finishing<H> {
     }
 
     /// A handler has answered.
-    fn answered(&mut self, engine: &mut Engine<H>, id: FileId, agreed: bool) {
+    fn answered(&mut self, host: &H, engine: &mut Engine<H>, id: FileId, agreed: bool) {
         let next = engine.next_file(id);
         if agreed && next.is_none() {
             // The last that is asked is the first that lets go, if no file needs another.
@@ -176,7 +183,7 @@ impl<H: Host> Finishing<H> {
             engine.put_arrived(id, taken.arrived);
         }
         match agreed {
-            true => self.ask_from(engine, next),
+            true => self.ask_from(host, engine, next),
             false => self.refuse(engine.cannot_finish(id)),
         }
     }
@@ -194,7 +201,11 @@ impl<H: Host> Finishing<H> {
 
 /// Asks a file's handler whether it lets go. Its session is locked.
 pub(crate) fn can_finish<H: Lock>(host: &H, id: FileId) -> bool {
+    if !host.now(|engine| engine.has_handler(host, id)) {
+        return false;
+    }
     let Some(taken) = host.now(|engine| engine.take_arrived(id)) else {
+        // It was lost: there is nobody to be asked.
         return true;
     };
     let agreed = taken.arrived.handler.can_finish(host, &taken.view());
@@ -322,14 +333,13 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    fn awaits_to_finish(&self, id: FileId) -> Error {
+        let token = self.files.get(id).map_or(0, |file| file.token);
+        self.about_handler(id, |handler| Error::Unhandled { token, handler })
+    }
+
     fn cannot_finish(&self, id: FileId) -> Error {
-        let named = self.files.get(id).and_then(|file| {
-            let handler = self.handlers.get(file.handler?)?;
-            Some(Error::CannotFinish {
-                token: file.token,
-                handler: handler.name,
-            })
-        });
-        named.unwrap_or(Error::Inconsistent)
+        let token = self.files.get(id).map_or(0, |file| file.token);
+        self.about_handler(id, |handler| Error::CannotFinish { token, handler })
     }
 }

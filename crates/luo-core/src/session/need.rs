@@ -17,6 +17,7 @@ use crate::handover::block::Room;
 use crate::host::{FileCallbacks, Host, Subject};
 use crate::id::FileId;
 use crate::lock::Lock;
+use crate::owner::Actor;
 use crate::quota::Quota;
 use crate::session::dependency::MAX_DEPENDENCIES_PER_SESSION;
 use crate::session::pages::with_pages;
@@ -52,7 +53,8 @@ pub fn need_object<H: Lock>(host: &H, of: &Subject, object: u64) -> Result<u64, 
 /// # Errors
 /// [`Error::NoHandler`] if no handler takes it; otherwise those of [`need_object`].
 pub fn need_file<H: Lock>(host: &H, of: &Subject, file: &H::File) -> Result<u64, Error> {
-    let (_, handler, pin) = find_handler(host, of.file, file)?;
+    // Preserved already, if it is in the session, by whoever could.
+    let (_, handler, pin) = find_handler(host, Actor::Administrator, of.file, file)?;
     let object = handler.object_id(host, file);
     drop(pin);
     need_object(host, of, object)

@@ -16,25 +16,17 @@ use crate::session::{Direction, Session, SessionKind};
 use crate::text::SessionName;
 use crate::waits::Topic;
 
-/// Makes an outgoing session, which is the caller's, or that of the user whose name for it
-/// a caller with privileges gives. One that is made when everybody has agreed to an update
-/// already goes along all the same: the reboot freezes it.
+/// Makes an outgoing session for [`crate::ops::create_session`], if no other has its name.
 ///
 /// # Errors
-/// [`Error::SessionExists`], [`Error::Full`] at 510,000 sessions, [`Error::Frozen`],
-/// [`Error::NoMemory`], or what the host's memory says; for a user's session
-/// [`Error::NameTooLong`], [`Error::BadName`], [`Error::OverQuota`],
-/// [`Error::UsersOverQuota`].
-pub fn create_session<H: Lock>(
-    host: &H,
-    by: Actor,
-    name: &SessionName,
-) -> Result<SessionId, Error> {
-    let name = by.full_name(name)?;
-    let kind = SessionKind::open(name, by.owns(&name));
+/// As there.
+pub(crate) fn create_if_free<H: Lock>(host: &H, kind: SessionKind) -> Result<SessionId, Error> {
     with_pages(host, |engine, spares| {
         ready!(engine.update.admits())?;
-        if engine.find_session(Direction::Outgoing, &name).is_none() {
+        if engine
+            .find_session(Direction::Outgoing, &kind.name)
+            .is_none()
+        {
             engine.may_have(kind.owner, Quota::Sessions, 1)?;
         }
         Poll::Ready(engine.try_create(kind, spares))
@@ -45,7 +37,7 @@ pub fn create_session<H: Lock>(
 /// registered there. Its name is made up and unique over the chain of kernels.
 ///
 /// # Errors
-/// As [`create_session`], and [`Error::Prepared`].
+/// As [`crate::ops::create_session`], and [`Error::Prepared`].
 pub fn create_device_session<H: Lock>(host: &H) -> Result<SessionId, Error> {
     loop {
         let made = with_pages(host, |engine, spares| {

@@ -11,6 +11,7 @@ use crate::handover::block::{Room, Spares};
 use crate::host::{Access, FileCallbacks, Host, Outgoing, Preserved, Subject};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
+use crate::owner::Actor;
 use crate::participant::flb::Held;
 use crate::participant::flb_life::{acquire_flbs, release_flbs};
 use crate::quota::Quota;
@@ -25,19 +26,23 @@ use crate::within::Within;
 /// that a taken token is told before a bad descriptor. It must not wait for the
 /// caller: a transition waits for it.
 ///
+/// A caller without privileges preserves what users may ([`Host::user_kinds`]), whosever the
+/// session is: what a kernel does with a file that it has no handler for concerns all.
+///
 /// # Errors
 /// [`Error::TokenExists`], [`Error::WrongDirection`], [`Error::NoHandler`],
 /// [`Error::AlreadyPreserved`], [`Error::Full`] at 630,000 files in a session,
 /// [`Error::Frozen`], [`Error::NoMemory`]; what `open`, an FLB or the handler says.
 pub fn preserve_file<H: Lock>(
     host: &H,
+    by: Actor,
     session: SessionId,
     token: u64,
     open: impl FnOnce() -> Result<H::File, Errno>,
 ) -> Result<(), Error> {
     let whenever = |_: &Engine<H>| Poll::Ready(Ok(()));
     add_file(host, session, token, whenever, |id| {
-        let (handler, source) = find_source(host, id, open)?;
+        let (handler, source) = find_source(host, by, id, open)?;
         let of = Subject {
             file: id,
             in_call: true,
@@ -116,11 +121,12 @@ pub(crate) fn reserve_in_transition<H: Lock>(
 /// everybody else from here on.
 pub(crate) fn find_source<H: Lock>(
     host: &H,
+    by: Actor,
     id: FileId,
     open: impl FnOnce() -> Result<H::File, Errno>,
 ) -> Result<(HandlerId, Source<H>), Error> {
     let file = open()?;
-    let (handler_id, handler, pin) = find_handler(host, id, &file)?;
+    let (handler_id, handler, pin) = find_handler(host, by, id, &file)?;
     let object = handler.object_id(host, &file);
     let (bytes, access) = (handler.bytes(host, &file), host.access(&file));
     with_room(|| host.now(|engine| engine.assign(id, handler_id, object, bytes, access)))?;
@@ -170,15 +176,16 @@ pub(crate) fn put_back_source<H: Lock>(host: &H, id: FileId, source: Source<H>) 
 }
 
 /// The first handler that knows the file, with its owner pinned: of those that `of`, or a file
-/// beside it, may have.
+/// beside it, may have if somebody preserves it.
 pub(crate) fn find_handler<H: Lock>(
     host: &H,
+    by: Actor,
     of: FileId,
     file: &H::File,
 ) -> Result<(HandlerId, H::Handler, H::Pin), Error> {
     let mut after = None;
     loop {
-        let next = host.now(|engine| engine.next_handler(host, of, after));
+        let next = host.now(|engine| engine.next_handler(host, by, of, after));
         let (id, pinned) = next.ok_or(Error::NoHandler)?;
         if let Some((handler, pin)) = pinned {
             if handler.can_preserve(host, file) {
@@ -379,7 +386,7 @@ impl<H: Host> Engine<H> {
         self.objects.reserve_at(self.files.last_beside(id.slot))?;
         // It may have been unregistered since it was found.
         let entry = self.handlers.get_mut(handler);
-        let entry = entry.filter(|entry| entry.registered);
+        let entry = entry.filter(|entry| entry.is_registered());
         let entry = entry.ok_or(Error::NoHandler)?;
         entry.files = entry.files.saturating_add(1);
         match self.files.get_mut(id) {

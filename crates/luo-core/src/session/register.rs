@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
 use crate::id::SessionId;
+use crate::owner::Actor;
 
 /// Registers a file in the session of an open instance of the device; answers
 /// with its token, which is unique over the machine's chain of kernels.
@@ -35,7 +36,7 @@ pub fn register_file<H: Lock>(
     answer(token)?;
     let may = |engine: &Engine<H>| engine.update.changeable();
     add_file(host, session, token, may, |id| {
-        let (_, source) = find_source(host, id, open)?;
+        let (_, source) = find_source(host, Actor::Administrator, id, open)?;
         host.now(|engine| {
             let file = engine.files.get_mut(id);
             if let Some(outgoing) = file.and_then(File::as_outgoing_mut) {

@@ -5,7 +5,8 @@
 //! handler that fails has destroyed what it was to restore: whoever has a session must not
 //! do that to files of another. A file that needs one of another session can be restored as
 //! soon as that one is. A session that was closed and is there for those who need its files
-//! is nobody's any more: its files are restored for them.
+//! is nobody's any more: its files are restored for them, by who may have that session too.
+//! Whoever holds a session of the administrator's without being that may have it alone.
 
 use core::cell::Cell;
 use core::task::{ready, Poll};
@@ -19,22 +20,29 @@ use crate::host::{Access, FileCallbacks, Host, Subject, Unrestored};
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
+use crate::owner::Actor;
 use crate::room::with_room;
 use crate::session::{Direction, File, Progress};
 use crate::waits::Topic;
 use crate::within::Within;
 
 /// Restores the file that was preserved under a token, and before it all that it
-/// needs, directly or not, in its session. What it needs of others has to be restored
-/// already. Asked again, it gives the same file again; of several who ask at once, one does the
+/// needs, directly or not, in its session, and in closed ones of the same owner that the caller
+/// may have. What it needs of others has to be restored already. Asked again, it gives the same file again; of several who ask at once, one does the
 /// work.
 ///
 /// # Errors
 /// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::Frozen`],
-/// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
+/// [`Error::NoMemory`], [`Error::Awaits`], [`Error::AwaitsHandler`],
+/// [`Error::DependencyFailed`], [`Error::Lost`]; or
 /// what the handler said, then and each time after: a handler that failed is not asked again,
 /// unless it said that it can be ([`Unrestored::Now`]).
-pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<H::File, Error> {
+pub fn retrieve_file<H: Lock>(
+    host: &H,
+    by: Actor,
+    session: SessionId,
+    token: u64,
+) -> Result<H::File, Error> {
     let plan = with_room(|| {
         host.wait_killable(|engine| {
             ready!(engine.enter(session, Direction::Incoming))?;
@@ -43,7 +51,7 @@ pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Resul
             if let Some(incoming) = file.and_then(File::as_incoming_mut) {
                 incoming.asked_for = true;
             }
-            Poll::Ready(engine.plan(id))
+            Poll::Ready(engine.plan(by, id))
         })?
     })?;
     follow(host, plan)
@@ -55,13 +63,16 @@ pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Resul
 ///
 /// # Errors
 /// [`Error::NotUpdated`], [`Error::NoToken`], [`Error::AlreadyRestored`],
-/// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
+/// [`Error::NoMemory`], [`Error::Awaits`], [`Error::AwaitsHandler`],
+/// [`Error::DependencyFailed`], [`Error::Lost`]; or
 /// what the handler said, then and each time after.
 pub fn restore_file<H: Lock>(host: &H, token: u64) -> Result<(FileId, H::File), Error> {
     let (id, plan) = with_room(|| {
         host.wait_killable(|engine| {
             let id = ready!(engine.restorable(token))?;
-            Poll::Ready(engine.plan(id).map(|plan| (id, plan)))
+            // Who asks for it administers the machine.
+            let plan = engine.plan(Actor::Administrator, id);
+            Poll::Ready(plan.map(|plan| (id, plan)))
         })?
     })?;
     let file = follow(host, plan)?;
@@ -101,7 +112,7 @@ fn retrieve_one<H: Lock>(host: &H, id: FileId) -> Result<Option<H::File>, Error>
     let begun = with_room(|| {
         host.wait_killable(|engine| {
             ready!(engine.update.admits())?;
-            engine.begin_retrieve(id)
+            engine.begin_retrieve(host, id)
         })?
     })?;
     carry_out(host, Within::Call, begun)
@@ -111,7 +122,7 @@ fn retrieve_one<H: Lock>(host: &H, id: FileId) -> Result<Option<H::File>, Error>
 pub(crate) fn retrieve_in_transition<H: Lock>(host: &H, id: FileId) -> Result<H::File, Error> {
     // It waits for no call: one that is at it still does not end.
     let begun = with_room(|| {
-        host.now(|engine| match engine.begin_retrieve(id) {
+        host.now(|engine| match engine.begin_retrieve(host, id) {
             Poll::Ready(begun) => begun,
             Poll::Pending => Err(Errno::EBUSY.into()),
         })
@@ -139,6 +150,7 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
         handler,
         data,
         access,
+        bytes,
         wide,
     } = job;
     let of = Subject {
@@ -166,6 +178,11 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
         Progress::Done(file) => Some(handler.object_id(host, file)),
         _ => None,
     };
+    // Mainline's orchestrator hands no sizes over.
+    let learnt = match &progress {
+        Progress::Done(file) if bytes == 0 => Some(handler.bytes(host, file)),
+        _ => None,
+    };
     let answer = answer.map_err(Error::from);
     within.step(host, |engine| {
         engine.set_progress(id, progress);
@@ -173,6 +190,9 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
             // Memory for it was set aside at the beginning. A handler that
             // gives an object which is preserved already keeps it so.
             let _ = engine.index_object(id, object);
+        }
+        if let Some(bytes) = learnt {
+            engine.set_bytes(id, bytes);
         }
     });
     answer
@@ -186,6 +206,8 @@ struct Job<H: Host> {
     handler: H::Handler,
     data: u64,
     access: Access,
+    /// Bytes of memory it keeps, 0 if that is not known.
+    bytes: u64,
     /// It was restored, and is to be narrowed only.
     wide: Option<H::File>,
 }
@@ -229,7 +251,7 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// Those of [`Self::hindrance`], if it needs one of another session that is not
     /// restored; [`Error::NoMemory`].
-    fn plan(&mut self, id: FileId) -> Result<Vec<FileId>, Error> {
+    fn plan(&mut self, by: Actor, id: FileId) -> Result<Vec<FileId>, Error> {
         let (files, sessions) = (&self.files, &self.sessions);
         let session = files.get(id).map(|file| file.session);
         let owner = session.and_then(|id| sessions.get(id)).map(|of| of.owner);
@@ -239,11 +261,11 @@ impl<H: Host> Engine<H> {
             let arrived = file.and_then(|file| file.as_incoming()?.arrived.as_ref());
             let done = arrived.is_some_and(|file| matches!(file.progress, Progress::Done(_)));
             let of = file.map(|file| file.session);
-            // Of another user's it is restored by nobody else, closed or not: a failure
+            // What is another's is restored by nobody else, closed or not: a failure
             // would be final for whoever retrieves it again.
-            let is_closed = of
-                .and_then(|of| sessions.get(of))
-                .is_some_and(|of| of.is_closed_pending() && Some(of.owner) == owner);
+            let is_closed = of.and_then(|of| sessions.get(of)).is_some_and(|of| {
+                of.is_closed_pending() && Some(of.owner) == owner && by.sees(of.owner)
+            });
             let elsewhere = !done && !is_closed && of != session;
             if elsewhere {
                 missed.set(missed.get().or(Some(id)));
@@ -278,7 +300,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    fn begin_retrieve(&mut self, id: FileId) -> Poll<Result<Begun<H>, Error>> {
+    fn begin_retrieve(&mut self, host: &H, id: FileId) -> Poll<Result<Begun<H>, Error>> {
         let place = self.files.get(id).map(|file| (file.session, file.token));
         let Some((session, token)) = place else {
             return Poll::Ready(Ok(Begun::Gone));
@@ -289,10 +311,13 @@ impl<H: Host> Engine<H> {
             Some(false) => {}
         }
         self.objects.reserve_at(self.files.last_beside(id.slot))?;
+        if !self.has_handler(host, id) {
+            return Poll::Ready(Err(self.about_handler(id, Error::AwaitsHandler)));
+        }
         let Some(file) = self.files.get_mut(id) else {
             return Poll::Ready(Ok(Begun::Gone));
         };
-        let (data, access) = (file.data, file.access);
+        let (data, access, bytes) = (file.data, file.access, file.bytes);
         let incoming = file.as_incoming_mut();
         if let Some(errno) = incoming.as_ref().and_then(|file| file.lost) {
             return Poll::Ready(Err(Error::Lost(errno)));
@@ -318,6 +343,7 @@ impl<H: Host> Engine<H> {
                     handler,
                     data,
                     access,
+                    bytes,
                     wide,
                 })))
             }

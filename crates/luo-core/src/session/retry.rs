@@ -83,7 +83,7 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<bool, Error> {
             Poll::Ready(locked) => locked?,
             Poll::Pending => return Ok(false),
         }
-        finishing.begin(engine);
+        finishing.begin(host, engine);
         Ok(true)
     })?;
     if begun {
@@ -98,6 +98,6 @@ impl<H: Host> Engine<H> {
         if self.closed_pending == 0 {
             return None;
         }
-        self.next_within(scope, after, Session::is_closed_pending)
+        self.next_closed(scope, after, Session::is_closed_pending)
     }
 }

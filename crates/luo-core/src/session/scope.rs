@@ -11,7 +11,7 @@ use crate::graph::Target;
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::owner::{Actor, Owner};
-use crate::session::{Direction, Session};
+use crate::session::Session;
 
 /// Whose incoming sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,39 +40,33 @@ impl Scope {
             None => Self::NoUsers,
         }
     }
-
-    fn covers(self, owner: Owner) -> bool {
-        self == Self::All || self == Self::of_owner(owner)
-    }
-
-    /// The actor whose lists have the sessions of the scope.
-    pub(crate) const fn actor(self) -> Actor {
-        match self {
-            Self::All | Self::NoUsers => Actor::Administrator,
-            Self::User(user) => Actor::User(user),
-        }
-    }
 }
 
 impl<H: Host> Engine<H> {
-    /// The first incoming session of a scope behind `after` for which `is_such` holds. One
-    /// that is gone has no successor: the next call that looks sees the rest.
-    pub(crate) fn next_within(
+    /// The first session of a scope behind `after` that was closed without being finished, and for
+    /// which `is_such` holds. One that is gone has no successor: the next call that looks sees the
+    /// rest.
+    pub(crate) fn next_closed(
         &self,
         scope: Scope,
         after: Option<SessionId>,
         is_such: impl Fn(&Session<H>) -> bool,
     ) -> Option<SessionId> {
-        let by = scope.actor();
-        let mut next = match after {
-            Some(after) => Self::behind(by, self.sessions.get(after)?),
-            None => self.first_for(by, Direction::Incoming),
+        let behind = |session: &Session<H>| match scope {
+            Scope::All => session.closed.next,
+            Scope::User(_) | Scope::NoUsers => session.own_closed.next,
+        };
+        let mut next = match (after, scope) {
+            (Some(after), _) => behind(self.sessions.get(after)?),
+            (None, Scope::All) => self.closed.first,
+            (None, Scope::User(user)) => self.first_closed_of(Some(user)),
+            (None, Scope::NoUsers) => self.first_closed_of(None),
         };
         while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
-            if scope.covers(session.owner) && is_such(session) {
+            if is_such(session) {
                 return Some(id);
             }
-            next = Self::behind(by, session);
+            next = behind(session);
         }
         None
     }

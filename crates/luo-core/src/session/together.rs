@@ -15,7 +15,7 @@ use core::task::{ready, Poll};
 
 use crate::engine::{Backwards, Engine};
 use crate::error::Error;
-use crate::graph::{Graph, Target};
+use crate::graph::{Budget, Graph, Target};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
@@ -30,9 +30,11 @@ use crate::within::Within;
 /// Finishes, of the sessions of a scope that were closed while they could not be, those
 /// that can be; whether there was one. It waits for nobody.
 pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) -> bool {
-    let Some(group) = host.now(|engine| engine.gather_closed(scope)) else {
+    let Some(group) = host.now(|engine| engine.begin_group(scope)) else {
         return false;
     };
+    let mut last = None;
+    while !host.now(|engine| engine.gather(group, &mut last)) {}
     let mut some_went = false;
     // Nobody else touches them now; whoever leaves the group can be had again.
     if exclude_who_cannot(host, group).is_ok() {
@@ -50,13 +52,12 @@ pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) -> bool {
         }
     }
     // For want of memory all are there still: the first call on the next open descriptor tries again.
-    host.wait(|engine| {
+    while !host.wait(|engine| {
         if engine.next_together(group, None).is_some() {
             ready!(engine.update.may_go_on());
         }
-        engine.disband(group);
-        Poll::Ready(())
-    });
+        Poll::Ready(engine.disband(group))
+    }) {}
     some_went
 }
 
@@ -177,9 +178,9 @@ impl Group {
 }
 
 impl<H: Host> Engine<H> {
-    /// Takes all closed sessions of a scope that wait to be finished into a group, if it
-    /// can make a difference. `None` if there is nothing to be dealt with.
-    fn gather_closed(&mut self, scope: Scope) -> Option<Group> {
+    /// Begins a group of closed sessions of a scope, if it can make a difference. `None` if
+    /// there is nothing to be dealt with.
+    fn begin_group(&mut self, scope: Scope) -> Option<Group> {
         // A transition must not wait for a group that waits for it.
         if self.update.is_moving()
             || self.update.admits() != Poll::Ready(Ok(()))
@@ -189,29 +190,46 @@ impl<H: Host> Engine<H> {
             return None;
         }
         let group = Group::free(self.groups, scope)?;
-        let number = group.number;
         self.groups |= group.bit();
-        let waits = |session: &Session<H>| session.is_closed_pending() && session.busy == 0;
-        let mut next = self.next_within(scope, None, waits);
-        while let Some(id) = next {
-            next = self.next_within(scope, Some(id), waits);
-            let session = self.sessions.get_mut(id);
-            if let Some(incoming) = session.and_then(Session::incoming_mut) {
-                incoming.together = Some(number);
-            }
-            self.take_session(id);
-        }
         Some(group)
     }
 
-    /// Everybody leaves the group.
-    fn disband(&mut self, group: Group) {
+    /// Takes those that wait to be finished into the group, of a stretch of the closed sessions
+    /// behind `last`. True if there are no more.
+    fn gather(&mut self, group: Group, last: &mut Option<SessionId>) -> bool {
+        // As above; what is in the group by now is enough for it.
+        if self.update.is_moving() || self.update.admits() != Poll::Ready(Ok(())) {
+            return true;
+        }
+        let mut budget = Budget::of_a_stretch();
+        while let Some(id) = self.next_closed(group.scope, *last, |_| true) {
+            if !budget.has_room_for(0) {
+                return false;
+            }
+            *last = Some(id);
+            let session = self.sessions.get_mut(id);
+            let session = session.filter(|of| of.is_closed_pending() && of.busy == 0);
+            if let Some(incoming) = session.and_then(Session::incoming_mut) {
+                incoming.together = Some(group.number);
+                self.take_session(id);
+            }
+        }
+        true
+    }
+
+    /// As many leave the group as a stretch has. True if nobody is left in it.
+    fn disband(&mut self, group: Group) -> bool {
+        let mut budget = Budget::of_a_stretch();
         let mut next = self.next_together(group, None);
         while let Some(id) = next {
+            if !budget.has_room_for(0) {
+                return false;
+            }
             next = self.next_together(group, Some(id));
             self.leave(id);
         }
         self.groups &= !group.bit();
+        true
     }
 
     fn leave(&mut self, id: SessionId) {
@@ -276,7 +294,7 @@ impl<H: Host> Engine<H> {
 
     /// The next session behind `after` that is in the group.
     fn next_together(&self, group: Group, after: Option<SessionId>) -> Option<SessionId> {
-        self.next_within(group.scope, after, |session| group.has(session))
+        self.next_closed(group.scope, after, |session| group.has(session))
     }
 
     /// The first file of the first session from one on in the group that has any.

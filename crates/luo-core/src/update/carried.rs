@@ -83,7 +83,6 @@ impl<H: Host> Engine<H> {
         let session = self.sessions.get_mut(id);
         if let Some(incoming) = session.and_then(Session::incoming_mut) {
             incoming.left_behind = true;
-            self.losses.sessions = self.losses.sessions.saturating_add(1);
         }
     }
 
@@ -301,15 +300,32 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// How many sessions are lost in a reboot: those that cannot be carried on, and those that
+    /// somebody has claimed and not finished, with what is in them still. Who has one has it in
+    /// this kernel alone; who has made a new one of its name has seen to it.
+    pub(super) fn count_lost_sessions(&self) -> u64 {
+        let mut lost = 0u64;
+        let mut next = self.incoming.first;
+        while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
+            next = session.links.next;
+            let is_left = session.incoming().is_some_and(|of| of.left_behind);
+            let is_held = session.is_claimed()
+                && session.files.len > 0
+                && self
+                    .find_session(Direction::Outgoing, &session.name)
+                    .is_none();
+            lost = lost.saturating_add(u64::from(is_left || is_held));
+        }
+        lost
+    }
+
     /// Whether the previous kernel left sessions that were not read.
     pub(crate) fn leaves_unread(&self) -> bool {
         match self.handover {
             Handover::Nothing | Handover::Taken => false,
             // Somebody is at it and does not come to an end.
             Handover::Working | Handover::Refused(_) => true,
-            Handover::Waiting { fields, .. } | Handover::Incomplete { fields, .. } => {
-                fields.sessions != 0
-            }
+            Handover::Waiting { fields, .. } => fields.sessions != 0,
         }
     }
 }

@@ -187,6 +187,9 @@ fn carry_file<H: Lock>(host: &H, id: FileId, place: &Place) -> Result<(), Error>
     if host.now(|engine| engine.pass_on_loss(id, copy)) {
         return Ok(());
     }
+    if !host.now(|engine| engine.has_handler(host, id)) {
+        return Err(host.now(|engine| engine.about_handler(id, Error::NeverHandled)));
+    }
     if let Some(Failure::Dependency { on, .. }) = host.now(|engine| engine.missed_by(copy)) {
         return Err(Error::NotCarried(on));
     }

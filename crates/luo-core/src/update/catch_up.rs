@@ -7,7 +7,7 @@ use crate::handover::Handover;
 use crate::host::Host;
 use crate::lock::Lock;
 use crate::owner::Actor;
-use crate::session::retry::retry_closed;
+use crate::session::retry::{retry_closed, Retried};
 use crate::session::scope::Scope;
 use crate::update::leave::after_finish;
 use crate::update::takeover::bring_over;
@@ -26,15 +26,22 @@ use crate::update::takeover::bring_over;
 pub fn catch_up<H: Lock>(host: &H, by: Actor, report: impl FnMut(&Error)) -> Result<usize, Error> {
     bring_over(host)?;
     let scope = Scope::of_actor(by);
-    let retried = retry_closed(host, scope, report);
-    after_finish(host, scope);
+    // Most often there is nothing to do. Who is killed until here has begun nothing.
+    let (pending, more) =
+        host.now_killable(|engine| (engine.closed_pending > 0, engine.is_more_to_do(scope)))?;
+    let retried = match pending {
+        true => retry_closed(host, scope, report),
+        false => Retried::default(),
+    };
+    if pending || more {
+        after_finish(host, scope);
+    }
     Ok(retried.left)
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether what the previous kernel left is known to be refused for good: then the
-    /// device cannot be opened. A refusal that can pass, for want of a handler, does not
-    /// count: each call tries again.
+    /// Whether what the previous kernel left is known to be refused: then the device cannot be
+    /// opened.
     ///
     /// # Errors
     /// [`Error::Refused`].

@@ -3,7 +3,7 @@
 
 use luo_abi::errno::Errno;
 
-use crate::engine::under_way::is_taken;
+use crate::engine::under_way::{is_taken, is_undone};
 use crate::engine::{files_of, Engine};
 use crate::error::Error;
 use crate::failure::Failure;
@@ -12,10 +12,11 @@ use crate::graph::{First, Order};
 use crate::host::{FileCallbacks, Host, Outgoing, Subject};
 use crate::id::{FileId, HandlerId};
 use crate::lock::Lock;
-use crate::session::preserve::{install, preserve_source, put_back_source, Taken};
+use crate::session::preserve::{install, preserve_source, put_back_source, Made, Taken};
 use crate::session::{File, Live, Lost, Session, Source, Stage};
 use crate::update_state::UpdateState;
 use crate::walk::backwards;
+use crate::within::Within;
 
 /// Which outgoing files are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +69,9 @@ pub(crate) fn unfreeze_files<H: Lock>(host: &H) {
     // The freeze order is not stored: of those that were frozen, recomputing it gives the
     // same result.
     let frozen = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Frozen, First::Dependents);
-    backwards(host, frozen, |id| unfreeze_file(host, id));
+    backwards(host, frozen, |id| {
+        unfreeze_file(host, Within::Transition, id);
+    });
 }
 
 /// Freezes a file; nothing happens to one that is lost.
@@ -85,19 +88,20 @@ pub(crate) fn freeze_file<H: Lock>(host: &H, id: FileId) -> Result<(), Errno> {
         Ok(data) => (*data, true),
         Err(_) => (data, false),
     };
-    put_back(host, id, live, data, frozen);
+    put_back(host, Within::Transition, id, (live, data), frozen);
     outcome.map(|_| ())
 }
 
-pub(crate) fn unfreeze_file<H: Lock>(host: &H, id: FileId) {
+/// Unfreezes a file.
+pub(crate) fn unfreeze_file<H: Lock>(host: &H, within: Within, id: FileId) {
     if let Some((mut live, _, data)) = host.now(|engine| engine.take_live(id)) {
         live.unfreeze(host, data);
-        put_back(host, id, live, data, false);
+        put_back(host, within, id, (live, data), false);
     }
 }
 
-fn put_back<H: Lock>(host: &H, id: FileId, live: Live<H>, data: u64, frozen: bool) {
-    let old = host.now(|engine| {
+fn put_back<H: Lock>(host: &H, within: Within, id: FileId, (live, data): Made<H>, frozen: bool) {
+    let old = within.step(host, |engine| {
         if let Some(file) = engine.files.get_mut(id) {
             file.data = data;
             if let Some(outgoing) = file.as_outgoing_mut() {
@@ -146,10 +150,13 @@ impl<H: Host> Engine<H> {
 
     /// Puts outgoing files in order, but for those of sessions that a call has for itself:
     /// it may be going along them. Of those only what is frozen is meant, which no call
-    /// goes along.
+    /// goes along but one that undoes the session.
     pub(crate) fn arrange_outgoing(&mut self, whose: Whose, first: First) -> Order {
         let (files, update) = (&self.files, &self.update);
-        let is_meant = |session: &Session<H>| whose == Whose::Frozen || !is_taken(session);
+        let is_meant = |session: &Session<H>| match whose {
+            Whose::Frozen => !is_undone(session),
+            _ => !is_taken(session),
+        };
         let all = files_of(&self.sessions, files, &self.outgoing, is_meant);
         let means = |id: &FileId| files.get(*id).is_some_and(|file| whose.means(file, update));
         self.graph.arrange(all.filter(means), first)

@@ -46,7 +46,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             Poll::Pending => return Poll::Pending,
         }
         match is_claimed {
-            true => finishing.begin(engine),
+            true => finishing.begin(host, engine),
             false => finishing.refuse(Error::NoSession),
         }
         Poll::Ready(true)
@@ -110,7 +110,7 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
                 Closing::Gone(engine.is_more_to_do(scope).then_some(scope))
             }
             Some(Direction::Incoming) => {
-                finishing.begin(engine);
+                finishing.begin(host, engine);
                 Closing::Ended(scope)
             }
         })
@@ -177,8 +177,9 @@ pub(crate) fn after_finish<H: Lock>(host: &H, scope: Scope) {
         host.rest_is_wanted();
     }
     if let Some(wish) = wish {
-        // It is over then, unless another transition has kept it.
-        host.wait(|engine| engine.update.may_leave_end(wish));
+        // It is over then, unless another transition has kept it. The worker does it all the same
+        // if the caller is killed meanwhile, or if it takes too long.
+        let _ = host.wait_patiently(|engine| engine.update.may_leave_end(wish));
     }
 }
 
@@ -219,7 +220,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Whether sessions are to be tried again, or the update is to end.
-    fn is_more_to_do(&self, scope: Scope) -> bool {
+    pub(crate) fn is_more_to_do(&self, scope: Scope) -> bool {
         self.is_retry_wanted(scope) || self.has_finished()
     }
 

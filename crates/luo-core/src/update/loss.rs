@@ -145,7 +145,7 @@ pub(crate) fn let_go_of_lost<H: Lock>(host: &H) {
     let frozen = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Frozen, First::Dependents);
     backwards(host, frozen, |id| {
         if host.now(|engine| engine.is_lost(id)) {
-            unfreeze_file(host, id);
+            unfreeze_file(host, Within::Transition, id);
         }
     });
     let lost = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Lost, First::Dependencies);

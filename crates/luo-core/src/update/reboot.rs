@@ -120,6 +120,7 @@ fn freeze_and_write<H: Lock>(host: &H, obstacle: Obstacle) -> Result<(), Failure
         trim_lost(host);
         Ok(host.now(|engine| {
             engine.losses.unread = engine.leaves_unread();
+            engine.losses.sessions = engine.count_lost_sessions();
             engine.write_all()
         })?)
     });

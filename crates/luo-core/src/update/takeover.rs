@@ -2,23 +2,22 @@
 //! Taking over what the previous kernel left.
 //!
 //! The root and the FLBs are read at boot, because drivers ask for FLBs early.
-//! The sessions are read once a program has opened the device: by then handlers are
-//! registered. How long that takes depends on what was handed over and not on who comes first,
-//! so a host has it done by a worker of its own ([`Lock::bring_over`]), for which callers wait.
+//! The sessions are read once a program has opened the device: by then most handlers are
+//! registered, and files of the others wait for them (`session::late_handler`). How long that takes
+//! depends on what was handed over and not on who comes first, so a host has it done by a worker
+//! of its own ([`Lock::bring_over`]), for which callers wait.
 //! Nothing is given to the allocator until all of it is taken over.
 
 use core::task::Poll;
 
-use luo_abi::errno::Errno;
-
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::{
-    read_early, read_sessions, Draft, Early, FileDraft, HandlerEntry, Handover, Refusal,
-    RootFields, SessionDraft,
+    read_early, read_sessions, Draft, Early, FileDraft, Found, HandlerEntry, Handover, Missing,
+    Refusal, RootFields, SessionDraft,
 };
 use crate::host::{FileCallbacks, Host};
-use crate::id::{FileId, SessionId};
+use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::losses::Losses;
 use crate::mem::Vec;
@@ -69,7 +68,6 @@ pub fn admit<H: Lock>(
 struct Job<H: Host> {
     root: u64,
     fields: RootFields,
-    registrations: u64,
     hash: Hash,
     handlers: Vec<HandlerEntry<H>>,
 }
@@ -78,9 +76,10 @@ struct Job<H: Host> {
 /// has do it.
 ///
 /// # Errors
-/// Those of [`take_over`], also if a worker has got them.
+/// Those of [`take_over`], also if a worker has got them; EAGAIN also if the caller was killed
+/// before the first look.
 pub(crate) fn bring_over<H: Lock>(host: &H) -> Result<(), Error> {
-    let tries = match host.now(|engine| engine.look_at_takeover()) {
+    let tries = match host.now_killable(|engine| engine.look_at_takeover())? {
         Look::Over(outcome) => return outcome,
         Look::Wanted { tries } => tries,
     };
@@ -144,12 +143,12 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
         }
     };
     let counts = (draft.sessions.len(), draft.files.len());
-    let (unhandled, first) = (draft.unhandled, draft.first_unhandled);
     // Whatever is left of it has pins, which go without the lock.
     let mut draft = Some(draft);
-    let installed = with_any_room(|| host.now(|engine| engine.try_install(job, &mut draft)));
-    let pages = match installed {
-        Ok(Some(pages)) => pages,
+    let installed = with_any_room(|| host.now(|engine| engine.try_install(host, job, &mut draft)));
+    // As has what is left of its files.
+    let (pages, missing, _left) = match installed {
+        Ok(Some(installed)) => installed,
         Ok(None) => return Ok(false),
         Err(why) => {
             host.now(|engine| engine.set_handover(job.after_failure(&why)));
@@ -158,9 +157,7 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
     };
     let (sessions, files) = counts;
     host.taken_over(sessions, files);
-    if let Some(first) = first {
-        host.lost_unhandled(&first, unhandled.saturating_sub(1));
-    }
+    Missing::tell(host, &missing);
     host.now(|engine| engine.set_handover(Handover::Taken));
     // Everything is taken over: only now are the pages given away. Nobody waits for that.
     for page in pages {
@@ -174,17 +171,15 @@ impl<H: Host> Job<H> {
     fn after_failure(&self, why: &Error) -> Handover {
         let (root, fields) = (self.root, self.fields);
         match why {
-            Error::Refused(why) if why.can_pass() => Handover::Incomplete {
-                root,
-                fields,
-                why: *why,
-                registrations: self.registrations,
-            },
             Error::Refused(why) => Handover::Refused(*why),
             _ => Handover::Waiting { root, fields },
         }
     }
 }
+
+/// The pages that were read from, the handlers that are missing, and what is left of the files
+/// that were read.
+type Installed<H> = (Vec<u64>, Vec<Missing>, Vec<FileDraft<H>>);
 
 impl<H: Host> Engine<H> {
     fn admit(&mut self, root: u64, early: Early<H>) {
@@ -212,31 +207,25 @@ impl<H: Host> Engine<H> {
             Handover::Nothing | Handover::Taken => return Poll::Ready(Ok(None)),
             Handover::Working => return self.update.waits.pend(Topic::Takeover),
             Handover::Refused(why) => return Poll::Ready(Err(why.into())),
-            Handover::Incomplete {
-                why, registrations, ..
-            } if registrations == self.registrations => {
-                return Poll::Ready(Err(why.into()));
-            }
-            Handover::Incomplete { root, fields, .. } | Handover::Waiting { root, fields } => {
-                (root, fields)
-            }
+            Handover::Waiting { root, fields } => (root, fields),
         };
         let mut handlers = Vec::new();
         // First, so that no pin is dropped under the lock.
         handlers.reserve(self.handlers.len())?;
-        for (id, handler) in self.handlers.iter().filter(|(_, h)| h.registered) {
-            handlers.push(HandlerEntry {
-                id,
-                name: handler.name,
-                table: handler.table.clone(),
-                pin: handler.table.pin(host),
-            })?;
+        for (id, handler) in self.handlers.iter() {
+            if let Some(table) = &handler.table {
+                handlers.push(HandlerEntry {
+                    id,
+                    name: handler.name,
+                    table: table.clone(),
+                    pin: table.pin(host),
+                })?;
+            }
         }
         self.handover = Handover::Working;
         Poll::Ready(Ok(Some(Job {
             root,
             fields,
-            registrations: self.registrations,
             hash: self.hash,
             handlers,
         })))
@@ -253,18 +242,13 @@ impl<H: Host> Engine<H> {
         match self.handover {
             Handover::Nothing | Handover::Taken => Look::Over(Ok(())),
             Handover::Refused(why) => Look::Over(Err(why.into())),
-            Handover::Incomplete {
-                why, registrations, ..
-            } if registrations == self.registrations => Look::Over(Err(why.into())),
-            Handover::Incomplete { .. } | Handover::Waiting { .. } | Handover::Working => {
-                Look::Wanted {
-                    tries: self.takeovers,
-                }
-            }
+            Handover::Waiting { .. } | Handover::Working => Look::Wanted {
+                tries: self.takeovers,
+            },
         }
     }
 
-    /// Whether nobody is at it, and no handler is missing as far as known.
+    /// Whether nobody is at it.
     fn is_untouched(&self) -> bool {
         matches!(self.handover, Handover::Waiting { .. })
     }
@@ -278,8 +262,10 @@ impl<H: Host> Engine<H> {
 
     /// Whether the handlers of all files that were read are still there.
     fn knows(&self, draft: &Draft<H>) -> bool {
-        let mut takers = draft.files.iter().filter_map(|file| file.taker.as_ref());
-        takers.all(|taker| self.handlers.get(taker.handler).is_some())
+        draft.files.iter().all(|file| match &file.handler {
+            Found::Here(taker) => self.handlers.get(taker.handler).is_some(),
+            Found::Missing(_) => true,
+        })
     }
 
     /// Makes what was read part of the engine and gives back the pages it was on; nobody
@@ -287,9 +273,10 @@ impl<H: Host> Engine<H> {
     /// taken only if it is installed.
     fn try_install(
         &mut self,
+        host: &H,
         job: &Job<H>,
         read: &mut Option<Draft<H>>,
-    ) -> Result<Option<Vec<u64>>, Error> {
+    ) -> Result<Option<Installed<H>>, Error> {
         let draft = read.as_ref().ok_or(Error::Inconsistent)?;
         if !self.knows(draft) {
             let (root, fields) = (job.root, job.fields);
@@ -304,8 +291,9 @@ impl<H: Host> Engine<H> {
         let users = draft.sessions.iter().filter(|session| of_users(session));
         let users = users.count();
         self.reserve_arrivals(counts, users, draft.edges.len())?;
+        self.handlers.reserve(draft.missing.len())?;
         let draft = read.take().ok_or(Error::Inconsistent)?;
-        Ok(Some(self.install(draft)))
+        Ok(Some(self.install(host, draft)))
     }
 
     /// Sets memory aside, so that [`Self::install`] cannot fail.
@@ -331,10 +319,12 @@ impl<H: Host> Engine<H> {
     }
 
     /// Makes what was read part of the engine; gives back the pages it was on.
-    fn install(&mut self, draft: Draft<H>) -> Vec<u64> {
+    fn install(&mut self, host: &H, draft: Draft<H>) -> Installed<H> {
         self.had_sessions = !draft.sessions.is_empty();
-        let lost = self.lost_before.files.saturating_add(draft.unhandled);
-        self.lost_before.files = lost;
+        let mut missing = draft.missing;
+        for entry in missing.iter_mut() {
+            entry.id = self.expect_handler(host, entry.name);
+        }
         let mut session_ids = draft.session_ids;
         for session in draft.sessions {
             let added = self.add_session_hashed(session.kind, Direction::Incoming, session.hash);
@@ -344,10 +334,15 @@ impl<H: Host> Engine<H> {
         // Only where there are dependencies: room for the ids is set aside then.
         let wanted = !draft.edges.is_empty();
         let mut ids = draft.ids;
-        for draft in draft.files {
+        let mut files = draft.files;
+        for draft in files.iter_mut() {
             // By its place: a file can be in no session but its own.
             let session = session_ids.get(draft.session).copied().flatten();
-            let id = session.and_then(|session| self.install_file(session, draft));
+            let handler = match draft.handler {
+                Found::Here(ref taker) => Some(taker.handler),
+                Found::Missing(at) => missing.get(at).and_then(|entry| entry.id),
+            };
+            let id = session.and_then(|session| self.install_file(session, handler?, draft));
             if wanted {
                 let _ = ids.push(id);
             }
@@ -368,24 +363,30 @@ impl<H: Host> Engine<H> {
                 }
             }
         }
-        draft.pages
+        (draft.pages, missing, files)
     }
 
-    fn install_file(&mut self, session: SessionId, draft: FileDraft<H>) -> Option<FileId> {
-        let Some(taker) = draft.taker else {
-            let lost = File::lost(session, draft.token, Errno::ENOENT);
-            return self.add_file(lost).ok();
+    fn install_file(
+        &mut self,
+        session: SessionId,
+        handler: HandlerId,
+        draft: &mut FileDraft<H>,
+    ) -> Option<FileId> {
+        let taken = core::mem::replace(&mut draft.handler, Found::Missing(0));
+        let arrived = match taken {
+            Found::Here(taker) => Some(Arrived {
+                handler: taker.table,
+                pin: taker.pin,
+                progress: Progress::Waiting,
+            }),
+            Found::Missing(_) => None,
         };
-        if let Some(handler) = self.handlers.get_mut(taker.handler) {
-            handler.files = handler.files.saturating_add(1);
+        if let Some(entry) = self.handlers.get_mut(handler) {
+            entry.files = entry.files.saturating_add(1);
+            entry.waiting = entry.waiting.saturating_add(arrived.is_none().into());
         }
-        let arrived = Arrived {
-            handler: taker.table,
-            pin: taker.pin,
-            progress: Progress::Waiting,
-        };
         let mut file = File::incoming(session, draft.token, arrived);
-        file.handler = Some(taker.handler);
+        file.handler = Some(handler);
         file.data = draft.data;
         file.access = draft.access;
         // Memory for it is set aside.

@@ -27,12 +27,21 @@ pub struct Outgoing {
 }
 
 #[derive(Clone, Debug)]
+pub struct Arrived {
+    pub file: File,
+    pub retrieval: Retrieval,
+    /// Its handler was not there when it came, and it has not got it since.
+    pub waits: bool,
+}
+
+#[derive(Clone, Debug)]
 pub struct Incoming {
     pub label: u8,
-    pub files: Vec<(File, Retrieval)>,
+    pub files: Vec<Arrived>,
     pub claimed: bool,
-    /// Was closed and could not be finished.
+    /// Was closed and could not be finished, and before how many others.
     pub pending: bool,
+    pub closed_at: usize,
     pub orphan: bool,
     pub finished: bool,
     /// Tokens of files that the previous kernel could not hand over.
@@ -56,6 +65,8 @@ pub enum Flb {
 
 #[derive(Default)]
 pub struct Machine {
+    /// Which of the kinds 0 and 1 have no handler.
+    pub unregistered: [bool; 2],
     pub warm: bool,
     pub opened: bool,
     pub frozen: bool,
@@ -73,6 +84,8 @@ pub struct Machine {
     pub flb_out_holders: usize,
     /// Files, holders and state of the FLB that arrived.
     pub flb_in: Option<(usize, usize, Flb)>,
+    /// Sessions that were closed and could not be finished.
+    pub closings: usize,
     pub log: Vec<String>,
 }
 
@@ -83,6 +96,16 @@ impl Machine {
 
     pub fn dependants(&self) -> usize {
         self.files_out().filter(|(_, _, kind)| *kind == 0).count()
+    }
+
+    pub fn has_handler(&self, kind: u32) -> bool {
+        self.unregistered.get(kind as usize) == Some(&false)
+    }
+
+    /// Files that wait for the handler of a kind.
+    pub fn waiting(&self, kind: u32) -> usize {
+        let files = self.incoming.iter().flat_map(|session| &session.files);
+        files.filter(|f| f.waits && f.file.2 == kind).count()
     }
 
     pub fn state(&self) -> State {
@@ -134,7 +157,7 @@ impl Machine {
         if matches!(fault, Some(Fault::Open)) {
             return Err(Errno::EBADF);
         }
-        if kind > 1 {
+        if !self.has_handler(kind) {
             return Err(Errno::ENOENT);
         }
         if self.objects.iter().any(|(taken, _)| *taken == object) {
@@ -191,16 +214,21 @@ impl Machine {
         if self.incoming[at].lost.contains(&token) {
             return Err(Errno::ENOTRECOVERABLE);
         }
-        let found = self.incoming[at].files.iter_mut().find(|f| f.0 .0 == token);
-        let Some(((_, object, _), retrieval)) = found else {
+        let unregistered = self.unregistered;
+        let mut files = self.incoming[at].files.iter_mut();
+        let Some(found) = files.find(|f| f.file.0 == token) else {
             return Err(Errno::ENOENT);
         };
-        let object = *object;
-        match *retrieval {
+        let (_, object, kind) = found.file;
+        if found.waits && unregistered[kind as usize] {
+            return Err(Errno::EAGAIN);
+        }
+        found.waits = false;
+        match found.retrieval {
             Retrieval::Done => return Ok(()),
             Retrieval::Failed(errno) => return Err(errno),
-            Retrieval::None if fail => *retrieval = Retrieval::Failed(Errno::EFBIG),
-            Retrieval::None => *retrieval = Retrieval::Done,
+            Retrieval::None if fail => found.retrieval = Retrieval::Failed(Errno::EFBIG),
+            Retrieval::None => found.retrieval = Retrieval::Done,
         }
         self.log("retrieve", object);
         if fail {
@@ -225,8 +253,13 @@ impl Machine {
             return Err(Errno::EBUSY);
         }
         let label = self.incoming[at].label;
-        let files: Vec<File> = self.incoming[at].files.iter().map(|f| f.0).collect();
-        for &(_, object, _) in &files {
+        let files: Vec<File> = self.incoming[at].files.iter().map(|f| f.file).collect();
+        for (place, &(_, object, kind)) in files.iter().enumerate() {
+            let asked = &mut self.incoming[at].files[place];
+            if asked.waits && self.unregistered[kind as usize] {
+                return Err(Errno::EBUSY);
+            }
+            asked.waits = false;
             self.log("can_finish", object);
             if self.stuck.contains(&object) {
                 return Err(Errno::EBUSY);
@@ -254,8 +287,12 @@ impl Machine {
         if outcome.is_ok() {
             self.incoming.remove(at);
         } else {
-            self.incoming[at].claimed = false;
-            self.incoming[at].pending = true;
+            let session = &mut self.incoming[at];
+            session.claimed = false;
+            if !std::mem::replace(&mut session.pending, true) {
+                session.closed_at = self.closings;
+                self.closings += 1;
+            }
         }
         self.settle_update();
         outcome
@@ -280,7 +317,7 @@ impl Machine {
         if again {
             self.thaw();
         } else {
-            self.opened = true;
+            self.take_over();
             self.carry();
         }
         let objects: Vec<u64> = self.files_out().map(|file| file.1).collect();
@@ -325,8 +362,8 @@ impl Machine {
         for (at, &label) in labels.iter().enumerate() {
             let from = self.incoming.iter().position(|s| s.label == label).unwrap();
             self.outgoing[first + at].lost = self.incoming[from].lost.clone();
-            for (file, _) in self.incoming[from].files.clone() {
-                let (token, object, _) = file;
+            for Arrived { file, .. } in self.incoming[from].files.clone() {
+                let (token, object, kind) = file;
                 let mine = (object, (true, label, token));
                 let restored = self.retrieve(from, token, false).is_ok();
                 let known = self.objects.iter().position(|entry| *entry == mine);
@@ -335,7 +372,10 @@ impl Machine {
                     continue;
                 };
                 self.objects.remove(known);
+                // By the handler that has restored it, registered or not.
+                let gone = std::mem::take(&mut self.unregistered[kind as usize]);
                 self.preserve(first + at, file, None).unwrap();
+                self.unregistered[kind as usize] = gone;
             }
         }
     }
@@ -386,24 +426,31 @@ impl Machine {
         }
     }
 
-    /// The machine that boots from this one.
-    pub fn kexec(&mut self) -> Self {
+    /// The machine that boots from this one, without the handler of a kind.
+    pub fn kexec(&mut self, without: Option<u32>) -> Self {
+        let unregistered = [0, 1].map(|kind| without == Some(kind));
         let dependants = self.dependants();
         let arrive = |session: Outgoing| Incoming {
             label: session.label,
             files: session
                 .files
                 .iter()
-                .map(|f| (*f, Retrieval::None))
+                .map(|&file| Arrived {
+                    file,
+                    retrieval: Retrieval::None,
+                    waits: false,
+                })
                 .collect(),
             claimed: false,
             pending: false,
+            closed_at: 0,
             orphan: false,
             finished: false,
             lost: session.lost,
         };
         let had_sessions = !self.outgoing.is_empty();
         Self {
+            unregistered,
             warm: true,
             updated: had_sessions || dependants > 0,
             had_sessions,
@@ -413,23 +460,28 @@ impl Machine {
         }
     }
 
+    /// What the previous kernel left is read, once: files whose handler is not there wait.
+    fn take_over(&mut self) {
+        let first = !std::mem::replace(&mut self.opened, true);
+        let files = self.incoming.iter_mut().flat_map(|s| &mut s.files);
+        for found in files.filter(|_| first) {
+            found.waits = self.unregistered[found.file.2 as usize];
+        }
+    }
+
     /// Answers how many closed sessions are unfinished still.
     pub fn open(&mut self) -> usize {
-        self.opened = true;
+        self.take_over();
         let mut unfinished = 0;
-        let mut at = 0;
-        while at < self.incoming.len() {
-            let session = &self.incoming[at];
-            let retry = session.pending && !session.claimed;
-            if retry && self.frozen {
-                unfinished += 1;
-            } else if retry {
-                if self.close_incoming(at).is_ok() {
-                    continue;
-                }
+        // In the order in which they were closed.
+        let waits = self.incoming.iter().filter(|s| s.pending && !s.claimed);
+        let mut waits: Vec<_> = waits.map(|s| (s.closed_at, s.label)).collect();
+        waits.sort_unstable();
+        for (_, label) in waits {
+            let at = self.incoming.iter().position(|s| s.label == label).unwrap();
+            if self.frozen || self.close_incoming(at).is_err() {
                 unfinished += 1;
             }
-            at += 1;
         }
         self.settle_update();
         unfinished

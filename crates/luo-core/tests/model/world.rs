@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! A machine and its model, side by side.
 
-use luo_core::{Direction, Error, Retrieval, SessionId};
+use luo_core::{Actor, Direction, Error, Retrieval, SessionId};
 
 use super::machine::Flb;
 use super::{name, ops, Call, Errno, Expected, Fault, Incoming, Machine, Op, TestHost};
@@ -145,8 +145,18 @@ impl World {
                 self.model.unfreeze();
                 None
             }
-            Op::Kexec => {
-                self.kexec();
+            Op::Kexec(without) => {
+                self.kexec(without);
+                None
+            }
+            Op::Register(kind) => {
+                self.register(kind);
+                None
+            }
+            Op::Unregister => {
+                let gone = self.host().unregister(1).is_ok();
+                assert_eq!(gone, self.model.has_handler(1));
+                self.model.unregistered[1] = true;
                 None
             }
             Op::Open => {
@@ -175,7 +185,7 @@ impl World {
             Some(Fault::Open) => Err(Errno::EBADF),
             _ => Ok(host.new_file(kind, object)),
         };
-        ops::preserve_file(host, session, token, open)
+        ops::preserve_file(host, Actor::Administrator, session, token, open)
     }
 
     fn claim(&mut self, label: u8) -> (Result<(), Error>, Expected) {
@@ -223,18 +233,32 @@ impl World {
         }
     }
 
-    fn kexec(&mut self) {
+    fn kexec(&mut self, without: Option<u32>) {
         if !self.model.frozen {
             return;
         }
         let handed = self.host.take().unwrap().kexec();
-        let host = TestHost::warm(handed);
-        host.depend(0, 1).unwrap();
+        let host = TestHost::boot(Some(handed), false);
+        let _ = host.admit();
+        host.arm();
         self.host = Some(host);
-        self.model = self.model.kexec();
+        self.model = self.model.kexec(without);
+        for kind in (0..2).filter(|&kind| without != Some(kind)) {
+            self.model.unregistered[kind as usize] = true;
+            self.register(kind);
+        }
         self.made.clear();
         self.held.clear();
         self.updates += 1;
+    }
+
+    fn register(&mut self, kind: u32) {
+        let known = self.model.has_handler(kind);
+        assert_eq!(self.host().try_register(kind).is_err(), known);
+        if kind == 0 && !known {
+            self.host().depend(0, 1).unwrap();
+        }
+        self.model.unregistered[kind as usize] = false;
     }
 
     fn open(&mut self) {
@@ -319,7 +343,11 @@ impl World {
         let known: &[Incoming] = if model.opened { &model.incoming } else { &[] };
         let out = model.files_out().count();
         let files_in = || known.iter().flat_map(|session| &session.files);
-        let done = files_in().filter(|(_, retrieval)| *retrieval == Retrieval::Done);
+        let done = files_in().filter(|file| file.retrieval == Retrieval::Done);
+        let pinned = files_in().filter(|file| !file.waits).count();
+        let for_waiting = (0..2)
+            .filter(|&kind| model.has_handler(kind) && model.waiting(kind) > 0)
+            .count();
         let flb_in = matches!(model.flb_in, Some((_, _, Flb::Live)));
         let flbs = usize::from(model.flb_out_live) + usize::from(flb_in);
         let chains = model
@@ -338,7 +366,7 @@ impl World {
             files: out + files_in().count() + lost_out + lost_in,
             counts: Counts {
                 files: (out + done.count()) as isize,
-                pins: (out + files_in().count() + flbs) as isize,
+                pins: (out + pinned + for_waiting + flbs) as isize,
                 privates: out as isize,
                 objects: flbs as isize,
                 blocks: blocks as isize,
@@ -362,6 +390,9 @@ impl World {
         self.step(&Op::Unfreeze);
         self.model.stuck.clear();
         self.host().script().stuck.clear();
+        for kind in 0..2 {
+            self.step(&Op::Register(kind));
+        }
         self.step(&Op::Open);
         while self.model.flb_out_holders > 0 {
             self.step(&Op::PutOutgoing);
@@ -383,7 +414,7 @@ impl World {
         assert_eq!((counts.objects, counts.blocks), (0, 4));
         // What is left can be updated to a machine that has nothing.
         self.step(&Op::Freeze(None));
-        self.step(&Op::Kexec);
+        self.step(&Op::Kexec(None));
         assert!(self.model.incoming.is_empty());
     }
 }

@@ -5,7 +5,8 @@
 //! same parameters and the same answers; both say in full what it does.
 //!
 //! - `/dev/luo_forge`: each open has an ID, from 1 in the order of the opens since
-//!   boot, and can be preserved (handler `forge-v1`). See [`forge`].
+//!   boot, and can be preserved (handler `forge-v1`, registered at boot or, by the kernel's
+//!   parameter `luo_forge.late=1`, on request). See [`forge`].
 //! - The subsystems `forge-a` and `forge-b`, registered on request. See [`subsystem`].
 //! - `/dev/luo_participant`: the subsystem `forge-rust`, registered while it is open.
 //! - Parameters: by ioctl on `/dev/luo_forge`, see [`luo_sys::test_driver`] and
@@ -41,6 +42,9 @@ pub(crate) use subsystem::{Participant, Subsystem};
 /// Where the driver's devices are.
 pub(crate) const FORGE: &str = "/dev/luo_forge";
 pub(crate) const PARTICIPANT: &str = "/dev/luo_participant";
+
+/// The parameter by which the handler comes on request and not at boot.
+pub(crate) const LATE: &str = "luo_forge.late=1";
 
 /// Bytes of the log of calls: what does not fit is lost.
 const LOG: usize = 4000;

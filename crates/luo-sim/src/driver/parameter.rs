@@ -14,6 +14,7 @@
 //! | `held` | the words of those that do (read only) |
 //! | `calls` | the callbacks since the last write, in order, but for can_finish |
 //! | `print_calls` | 1: each is also a line of the kernel's log |
+//! | `files_register` | 1 registers the handler of files, 0 unregisters it (write only) |
 //! | `subsystem_register` | 1 registers `forge-a` and `forge-b`, 0 unregisters them (write only) |
 //! | `subsystem_data` | what they left in the previous kernel (read only) |
 //! | `waiting` | the threads whose calls wait for others (read only; in a kernel `/proc/PID/syscall` tells) |
@@ -25,6 +26,7 @@ use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use crate::client::Client;
 use crate::driver::{Driver, Numbers, subsystem};
+use crate::handler;
 use crate::machine::Machine;
 
 /// An ioctl on a file of the driver's, which has an ID.
@@ -92,6 +94,7 @@ impl Driver {
             "print_calls" => self.state().print_calls = switch(value)?,
             // A transition may be under way, which this waits for: without the lock.
             "subsystem_register" => return subsystem::register(machine, switch(value)?),
+            "files_register" => return handler::register_drivers(machine, switch(value)?),
             "held" | "subsystem_data" | "waiting" | "id" => return Err(Errno::EACCES),
             _ => {
                 let mut state = self.state();
@@ -121,7 +124,7 @@ impl Driver {
                 drop(state);
                 subsystem::data(machine)?
             }
-            "subsystem_register" => return Err(Errno::EACCES),
+            "files_register" | "subsystem_register" => return Err(Errno::EACCES),
             _ => {
                 let (number, _) = state.numbers.find(name).ok_or(Errno::ENOENT)?;
                 number.to_string()

@@ -46,6 +46,10 @@ impl FileCallbacks<TestHost> for TestHandler {
         Some(TestPin(host.ticket(Lent::Pin)))
     }
 
+    fn is_ready(&self, host: &TestHost) -> bool {
+        !host.script().unready.contains(&self.0)
+    }
+
     fn object_id(&self, _: &TestHost, file: &TestFile) -> u64 {
         assert_unlocked("object_id");
         file.object

@@ -145,9 +145,17 @@ impl Lock for TestHost {
     }
 
     #[track_caller]
-    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+    fn now_killable<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> Result<R, Errno> {
+        match self.kills_before.load(Ordering::SeqCst) {
+            true => Err(Errno::EAGAIN),
+            false => Ok(self.now(step)),
+        }
+    }
+
+    #[track_caller]
+    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> Result<R, Errno> {
         self.steps_at_once.fetch_add(1, Ordering::SeqCst);
-        self.now(step)
+        self.now_killable(step)
     }
 
     #[track_caller]

@@ -10,6 +10,8 @@ pub(super) fn end(page: &str) -> End {
         "luoctl" => LUOCTL,
         "luo-qemu" | "luo-qemu-run" => others::LUO_QEMU,
         "luo-qemu-start" => others::LUO_QEMU_START,
+        "luo-qemu-load-kvm" => others::LUO_QEMU_LOAD_KVM,
+        "luo-qemu-warm" => others::LUO_QEMU_WARM,
         "luoctl-check" => LUOCTL_CHECK,
         "luoctl-update" => LUOCTL_UPDATE,
         "luoctl-cancel" => LUOCTL_CANCEL,

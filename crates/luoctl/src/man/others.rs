@@ -54,6 +54,28 @@ pub(super) const LUO_QEMU_START: End = End {
     ..NONE
 };
 
+pub(super) const LUO_QEMU_LOAD_KVM: End = End {
+    examples: &[(
+        "At each boot, before guests are started.",
+        "systemctl enable luo-kvm",
+    )],
+    see: &["luo-qemu-run(1)", "modprobe(8)"],
+    ..NONE
+};
+
+pub(super) const LUO_QEMU_WARM: End = End {
+    files: &[(
+        "/var/lib/luo-qemu/*.files",
+        "What each QEMU that ran here consists of: one path a line.",
+    )],
+    examples: &[(
+        "At each boot, as early as there is a disk.",
+        "systemctl enable luo-qemu-warm",
+    )],
+    see: &["luo-qemu-run(1)"],
+    ..NONE
+};
+
 pub(super) const LUO_SIM: End = End {
     examples: &[
         (

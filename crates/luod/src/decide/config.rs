@@ -191,7 +191,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 38] = [
+pub const CHECKS: [&str; 39] = [
     "closing",
     "custody",
     "descriptors",
@@ -211,6 +211,7 @@ pub const CHECKS: [&str; 38] = [
     "report",
     "running-configuration",
     "running-device",
+    "running-handlers",
     "running-image",
     "running-kexec",
     "running-liveupdate",

@@ -2,7 +2,7 @@
 //! The descriptor stores of other units. systemd 261 and newer take those with
 //! `FileDescriptorStorePreserve=yes` along through a kexec, as the last that they do in a
 //! shutdown. With `jump = "direct"` there is none, and what is in them is lost without a word:
-//! so a check says so before.
+//! so a check fails before, unless an administrator has it ignored by its name.
 
 use std::fs;
 use std::io::Read;
@@ -99,8 +99,8 @@ fn judge(losers: &[(String, u64)]) -> Option<Check> {
          along, and what is in those of {units} is lost"
     );
     let remedy = "set jump = \"systemctl\" in luod.toml, or have their programs preserve it \
-                  through luod";
-    Some(told(CheckStatus::Warning, found, remedy))
+                  through luod; to lose it, ignore = [\"jump-stores\"] in [checks]";
+    Some(told(CheckStatus::Failed, found, remedy))
 }
 
 /// systemd does not say who has anything.
@@ -187,7 +187,7 @@ mod tests {
         let lost = losers(UNITS, own);
         assert_eq!(lost, [("store.service".to_owned(), 3)]);
         let check = judge(&lost).unwrap();
-        assert_eq!(check.status, CheckStatus::Warning);
+        assert_eq!(check.status, CheckStatus::Failed);
         assert!(check.found.contains("store.service (3)"), "{check:?}");
         assert!(check.remedy.unwrap().contains("jump = \"systemctl\""));
         assert_eq!(losers(UNITS, None).len(), 2);
@@ -242,7 +242,7 @@ mod tests {
     fn systemd_is_asked() {
         let units = format!("printf '{}'", UNITS.replace('\n', "\\n"));
         let check = found("echo Version=261", &units).unwrap();
-        assert_eq!(check.status, CheckStatus::Warning);
+        assert_eq!(check.status, CheckStatus::Failed);
         assert!(
             check.found.contains("those of store.service (3) is lost"),
             "{check:?}"

@@ -99,7 +99,7 @@ fn what_a_jump_without_a_shutdown_loses_is_told() {
         assert_eq!(of_jump.len(), 1, "{checks:?}");
         assert_eq!(of_jump[0]["name"], expected);
         if jump == "direct" {
-            assert_eq!(of_jump[0]["status"], "warning");
+            assert_eq!(of_jump[0]["status"], "failed");
             let found = of_jump[0]["found"].as_str().unwrap();
             assert!(found.contains("vault.service (4)"), "{found}");
         }

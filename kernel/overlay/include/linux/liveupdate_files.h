@@ -59,4 +59,13 @@ static inline unsigned long luo_hugetlb_kept(unsigned int order, int node)
 }
 #endif
 
+/*
+ * For a handler in the next kernel, also one in a module. A page that the previous kernel
+ * has preserved, at an address that may be any number: where it is mapped, or NULL if no
+ * page is kept there. Who has a wrong address from a wrong handover may write to it.
+ */
+void *liveupdate_handed_page(u64 phys);
+/* Gives it to the allocator; nothing happens if no page is kept there. */
+void liveupdate_free_handed_page(u64 phys);
+
 #endif /* _LINUX_LIVEUPDATE_FILES_H */

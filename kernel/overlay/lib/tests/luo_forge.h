@@ -33,7 +33,7 @@ __printf(1, 2) void forge_enter(const char *format, ...);
 /* EPOLLPRI while a callback waits. */
 __poll_t forge_poll(struct file *file, poll_table *table);
 
-/* Registers the file handler, if live update is on. */
+/* Registers the file handler, if live update is on and it is not to come late. */
 int forge_register_files(void);
 
 #endif /* LUO_FORGE_H */

@@ -168,7 +168,7 @@ static void forge_line_work(struct work_struct *work)
 {
 	u32 user = READ_ONCE(forge_line_user);
 
-	luo_shim_run_in_line(user % (LUO_SHIM_LINES - 1), false, forge_in_line, &user);
+	luo_shim_run_in_line(user % LUO_SHIM_LINE_OF_OPENS, user, -1, forge_in_line, &user);
 }
 static DECLARE_WORK(forge_line, forge_line_work);
 

@@ -26,7 +26,9 @@
  *
  * A file handler: with liveupdate=on the device's own files can be preserved. Each
  * open of the device has an ID, from 1 in the order of the opens since boot; a file
- * that comes from the previous kernel still has the one it had there.
+ * that comes from the previous kernel still has the one it had there. With
+ * luo_forge.late=1 the handler is not registered at boot but on request, as one in a
+ * module that is loaded late.
  *
  * Pages that never come: a splice from the device puts one into a pipe of which reads say
  * ENODATA, as of a page of a file whose server is gone.

@@ -244,16 +244,47 @@ static struct liveupdate_file_handler forge_handler = {
 	.compatible	= "forge-v1",
 };
 
+/*
+ * Whether the handler comes on request and not at boot: the kernel parameter
+ * luo_forge.late.
+ */
+static bool late;
+module_param(late, bool, 0444);
+
 int forge_register_files(void)
 {
-	int err = liveupdate_register_file_handler(&forge_handler);
+	int err;
 
+	if (late)
+		return 0;
+
+	err = liveupdate_register_file_handler(&forge_handler);
 	if (!err || err == -EOPNOTSUPP)
 		return 0;
 
 	pr_err("no file handler: %pe\n", ERR_PTR(err));
 	return err;
 }
+
+static int forge_files_register_set(const char *value, const struct kernel_param *param)
+{
+	bool on;
+	int err;
+
+	err = kstrtobool(value, &on);
+	if (err)
+		return err;
+	if (on)
+		return liveupdate_register_file_handler(&forge_handler);
+	liveupdate_unregister_file_handler(&forge_handler);
+	return 0;
+}
+
+/* Writing 1 registers the file handler, and 0 unregisters it. */
+static const struct kernel_param_ops forge_files_register_ops = {
+	.set = forge_files_register_set,
+};
+module_param_cb(files_register, &forge_files_register_ops, NULL, 0200);
 
 static int forge_subsystem_prepare(void *arg, u64 *data);
 static int forge_subsystem_freeze(void *arg, u64 *data);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * What kernel/liveupdate/rust/sys needs of inline functions.
+ * What kernel/liveupdate/rust/sys and rust/kernel/liveupdate/sys need of inline functions.
  */
 #include <linux/anon_inodes.h>
 #include <linux/dma-mapping.h>
@@ -55,6 +55,16 @@ __rust_helper void rust_helper_luo_module_put(struct module *module)
 	module_put(module);
 }
 
+/* Built in, or a module whose init is over and that is not on its way out. */
+__rust_helper bool rust_helper_luo_module_is_ready(struct module *module)
+{
+#ifdef CONFIG_MODULES
+	return !module || READ_ONCE(module->state) == MODULE_STATE_LIVE;
+#else
+	return true;
+#endif
+}
+
 __rust_helper bool rust_helper_luo_fatal_signal_pending(struct task_struct *task)
 {
 	return fatal_signal_pending(task);
@@ -65,13 +75,12 @@ __rust_helper loff_t rust_helper_luo_i_size_read(const struct inode *inode)
 	return i_size_read(inode);
 }
 
-/* A file of a driver that nobody has opened: as one that somebody has, of a character device. */
-__rust_helper struct file *
-rust_helper_luo_driver_file(const char *name, const struct file_operations *ops,
-			    void *data)
+/* A file of a device that nobody has opened: read and written at any position, as one that was. */
+__rust_helper struct file *rust_helper_luo_device_getfile(const char *name,
+							  const struct file_operations *fops,
+							  void *data, int flags)
 {
-	return anon_inode_getfile_fmode(name, ops, data, O_RDWR,
-					FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE);
+	return anon_inode_getfile_fmode(name, fops, data, flags, FMODE_PREAD | FMODE_PWRITE);
 }
 
 /* Zeroed, and within reach of devices with addresses of 32 bits. */

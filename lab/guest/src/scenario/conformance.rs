@@ -5,13 +5,15 @@
 //! that go through kexec travels in the argument `log:`; a parameter that one of
 //! them wants in the next kernel is there for that boot only.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use luo_conformance::results::AS_DECLARED;
 use luo_conformance::{Implementation, Machine, Onward, Report, Vehicle, Verdict, drive};
 use luo_lab_protocol::Outcome;
 
 use crate::init::Guest;
-use crate::{kexec, port};
+use crate::{kexec, module, port};
 
 /// The argument with the journey's log.
 const LOG: &str = "log";
@@ -39,6 +41,10 @@ impl Machine for Vm<'_> {
         let case = case.replace("::", "/");
         kexec::load(self.guest, |_, args| args.set(STRAYED, case))?;
         Ok(kexec::jump())
+    }
+
+    fn module(&self, file: &str) -> Option<PathBuf> {
+        module::path(file).ok().filter(|path| path.exists())
     }
 }
 

@@ -34,9 +34,6 @@ const KVM: &str = "kvm";
 
 /// The scene that ends in this boot, and then the next one up to its first jump.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
-    if guest.args.text(KVM).is_some() {
-        module::load_kvm(guest)?;
-    }
     played::run(
         guest,
         &SUITE,
@@ -86,5 +83,10 @@ fn machine(guest: &Guest, scene: &Scene) -> Result<(Machine, PathBuf)> {
     let say = |line: &str| port::progress(line);
     let mut machine = Machine::new(stage, QEMU.as_ref(), Files::Kept, say)?;
     machine.in_kvm = in_kvm;
+    machine.init = guest.started;
+    if in_kvm {
+        let line = guest.line.clone();
+        machine.meanwhile(move || module::load_kvm(&line));
+    }
     Ok((machine, folder))
 }

@@ -64,8 +64,6 @@ pub(crate) fn stage_with_clock_of_agents(guest: &Guest, folder: &Path) -> Result
 
 /// The same; `edit` may change that kernel's command line.
 fn stage_with(guest: &Guest, folder: &Path, edit: impl FnOnce(&mut CommandLine)) -> Result<Stage> {
-    let mut source = kexec::initrd()?;
-    std::io::copy(&mut source, &mut File::create(INITRD)?)?;
     let image = kexec::next_kernel(guest)?;
     let target = Target {
         image: Some(image.display().to_string()),
@@ -73,5 +71,6 @@ fn stage_with(guest: &Guest, folder: &Path, edit: impl FnOnce(&mut CommandLine))
         command_line: Some(guest.next_line(|line, _| edit(line)).to_line()?),
         ..Target::default()
     };
-    Stage::new(folder, target, Path::new("/"))
+    let stage = Stage::new(folder, target, Path::new("/"))?;
+    Ok(stage.with_files(|| kexec::copy_initrd(&mut File::create(INITRD)?)))
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel tree's own tests: programs, and a test in the kernel.
+//! The kernel tree's own tests: programs, and tests in the kernel. Those of KUnit have run when
+//! this begins.
 //!
 //! One kexec serves all: each program has sessions of its own, and a process that it
 //! leaves behind holds them.
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -25,6 +27,9 @@ const PROGRAMS: &[&str] = &[
     "luo_stress_sessions",
 ];
 
+/// What has come of KUnit's tests of handlers in Rust.
+const KUNIT: &str = "/sys/kernel/debug/kunit/rust_liveupdate/results";
+
 /// Runs what stays in one kernel, then the others over a kexec.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
     kmsg::console_shows_all()?;
@@ -35,6 +40,7 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         SUITE.case("flb", flb::retrieve);
         return Ok(());
     }
+    SUITE.case("kunit", kunit);
     liveupdate()?;
     let _session = flb::preserve()?;
     for name in PROGRAMS {
@@ -58,25 +64,45 @@ fn stage(name: &str, stage: &str) -> Result<()> {
 fn liveupdate() -> Result<()> {
     let output = program("liveupdate", &[])?;
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
-    let mut seen = 0;
-    for test in report.lines().filter_map(Test::parse) {
-        seen += 1;
-        let detail = match test.outcome {
-            Outcome::Failed => context(&report, test.line),
-            _ => test.remark.to_owned(),
-        };
-        port::case(
-            format!("selftests::liveupdate::{}", test.name),
-            test.outcome,
-            detail,
-        );
-    }
+    let seen = tell(
+        "liveupdate",
+        report.lines().filter_map(Test::parse),
+        &report,
+    );
     SUITE.case("liveupdate", || {
         ensure!(output.status.success(), "{}", output.status);
         ensure!(seen > 0, "the report has no test: {report}");
         Ok(())
     });
     Ok(())
+}
+
+/// Each test of KUnit's suite is a case, and that all of it has passed.
+fn kunit() -> Result<()> {
+    let report = fs::read_to_string(KUNIT).context(KUNIT)?;
+    // The tests are indented, the suite is not.
+    let (tests, suite): (Vec<&str>, Vec<&str>) =
+        report.lines().partition(|line| line.starts_with(' '));
+    let tests = tests.into_iter().map(str::trim_start);
+    let seen = tell("kunit", tests.filter_map(Test::parse), &report);
+    ensure!(seen > 0, "the report has no test: {report}");
+    let mut suite = suite.into_iter().filter_map(Test::parse);
+    let passed = suite.all(|test| test.outcome == Outcome::Passed);
+    ensure!(passed, "the suite has not passed: {report}");
+    Ok(())
+}
+
+/// Reports tests as cases, and says how many they are.
+fn tell<'a>(of: &str, tests: impl Iterator<Item = Test<'a>>, report: &str) -> usize {
+    let told = tests.map(|test| {
+        let detail = match test.outcome {
+            Outcome::Failed => context(report, test.line),
+            _ => test.remark.to_owned(),
+        };
+        let name = format!("selftests::{of}::{}", test.name);
+        port::case(name, test.outcome, detail);
+    });
+    told.count()
 }
 
 fn program(name: &str, args: &[&str]) -> Result<Output> {
@@ -131,16 +157,12 @@ impl<'a> Test<'a> {
     }
 }
 
-/// The diagnostics (`# ...`) right above a line: the reason of a failure.
+/// What a report says between the result above a line and that line: the reason of a failure.
 fn context(report: &str, line: &str) -> String {
-    let above: Vec<&str> = report.lines().take_while(|&other| other != line).collect();
-    let mut reasons: Vec<&str> = above
-        .into_iter()
-        .rev()
-        .take_while(|line| line.starts_with('#'))
-        .collect();
-    reasons.reverse();
-    reasons.join("\n")
+    let lines = report.lines().map(str::trim_start);
+    let above: Vec<&str> = lines.take_while(|&other| other != line).collect();
+    let said = above.rsplit(|line| Test::parse(line).is_some()).next();
+    said.unwrap_or_default().join("\n")
 }
 
 #[cfg(test)]
@@ -166,6 +188,24 @@ mod tests {
         );
         assert_eq!(tests[2].remark, "SKIP no hugetlb");
         assert!(context(REPORT, tests[1].line).contains("Expected 1 == 2"));
+    }
+
+    /// What KUnit writes.
+    const SUITE_REPORT: &str = "KTAP version 1\n1..1\n    KTAP version 1\n    # Subtest: a\n\
+        \x20   1..2\n    ok 1 good\n    # bad: ASSERTION FAILED at a.rs:3\n\
+        \x20   Expected 1 == 2 to be true, but is false\n    not ok 2 bad\n# a: pass:1 fail:1\n\
+        not ok 1 a\n";
+
+    #[test]
+    fn results_of_a_suite_are_told_with_their_reasons() {
+        let lines = SUITE_REPORT.lines().map(str::trim_start);
+        let tests: Vec<Test<'_>> = lines.filter_map(Test::parse).collect();
+        let names: Vec<_> = tests.iter().map(|test| test.name).collect();
+        assert_eq!(names, ["good", "bad", "a"]);
+        assert_eq!(tests[1].outcome, Outcome::Failed);
+        let reason = context(SUITE_REPORT, tests[1].line);
+        assert_eq!(reason.lines().count(), 2, "{reason}");
+        assert!(reason.contains("Expected 1 == 2"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ const FOLDER: &str = "/tmp/vmm";
 
 /// The scene that ends in this boot, and then the next one up to its first jump.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
-    module::load_kvm(guest)?;
+    module::load_kvm(&guest.line)?;
     played::run(
         guest,
         &SUITE,

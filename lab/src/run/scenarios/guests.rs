@@ -12,7 +12,13 @@ const SCRATCH: &str = "kho_scratch=32M,192M,32M";
 pub(super) const SCENES: Scenes = &[("update", 2), ("veto", 1), ("damaged", 1)];
 
 /// Those with a guest in KVM: nested virtualization (SVM) in software emulation.
-pub(super) const IN_KVM: Scenes = &[("five", 5), ("veto", 1), ("qemu-killed", 1)];
+pub(super) const IN_KVM: Scenes = &[("five", 5), ("two", 2), ("veto", 1), ("qemu-killed", 1)];
+
+/// That in which a guest looks at its clock over twenty updates in a row.
+pub(super) const CLOCKS: Scenes = &[("twenty", 20)];
+
+/// The one that measures how long a guest stands still.
+pub(super) const GAP: Scenes = &[("gap", 3)];
 
 /// The one with RAM of huge pages.
 pub(super) const HUGE: Scenes = &[("huge", 2)];

@@ -8,11 +8,15 @@ use crate::run::scenario::Scenario;
 /// What a guest goes through.
 pub(super) const SCENES: Scenes = &[
     ("vmm-update", 2),
+    ("vmm-two", 2),
     ("vmm-linux", 1),
     ("vmm-veto", 1),
     ("vmm-damaged", 1),
     ("vmm-ends", 0),
 ];
+
+/// That in which a guest looks at its clocks over twenty updates in a row.
+pub(super) const CLOCKS: Scenes = &[("vmm-twenty", 20)];
 
 /// That in which luo-vmm is killed at each step.
 pub(super) const KILLS: Scenes = &[("vmm-kills", 2)];

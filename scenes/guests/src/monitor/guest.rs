@@ -23,6 +23,8 @@ const LINE: &str = "console=ttyS0 quiet loglevel=4 panic=-1 reboot=k lpj=2400000
 pub enum Kind {
     /// A program without an operating system.
     Bare,
+    /// The same with two processors.
+    Two,
     /// Linux: a kernel of the machine's own.
     Linux,
 }
@@ -45,7 +47,8 @@ impl Kind {
     /// A file cannot be written.
     pub fn write(self, folder: &Path) -> Result<()> {
         match self {
-            Self::Bare => bare::write(&folder.join("bare"), None),
+            Self::Bare => bare::write(&folder.join("bare"), 1, None),
+            Self::Two => bare::write(&folder.join("bare"), 2, None),
             Self::Linux => {
                 let program = fs::read("/proc/self/exe")?;
                 Ok(fs::write(folder.join("initrd"), archive::of(&program))?)
@@ -60,6 +63,10 @@ impl Kind {
     pub fn arguments(self, folder: &Path) -> Result<Vec<OsString>> {
         Ok(match self {
             Self::Bare => vec!["--flat".into(), folder.join("bare").into()],
+            Self::Two => {
+                let program = folder.join("bare").into();
+                vec!["--cpus".into(), "2".into(), "--flat".into(), program]
+            }
             Self::Linux => vec![
                 "--kernel".into(),
                 kernel()?.into(),
@@ -77,7 +84,7 @@ impl Kind {
     /// Something of it is wrong.
     pub fn read(self, said: &str) -> Result<Said> {
         Ok(match self {
-            Self::Bare => {
+            Self::Bare | Self::Two => {
                 let lines = bare::read(said)?;
                 Said {
                     ticks: lines.len(),

@@ -29,6 +29,8 @@ pub struct Scene {
 /// All of them.
 pub const SCENES: &[Scene] = &[
     scene("vmm-update", Kind::Bare, 3, update::bare),
+    scene("vmm-two", Kind::Two, 3, update::bare),
+    scene("vmm-twenty", Kind::Bare, 21, update::twenty),
     scene("vmm-linux", Kind::Linux, 2, update::linux),
     scene("vmm-veto", Kind::Bare, 2, veto::run),
     scene("vmm-damaged", Kind::Bare, 2, damaged::run),

@@ -7,6 +7,7 @@ use rustix::process::Signal;
 
 use super::signals::send;
 use crate::machine::Machine;
+use crate::monitor;
 
 /// Two updates in a row.
 pub(super) fn update(machine: &mut Machine, boot: usize) -> Result<()> {
@@ -31,8 +32,44 @@ pub(super) fn nodes(machine: &mut Machine, boot: usize) -> Result<()> {
     updates(machine, boot, 2)
 }
 
+/// Two in a row, with two processors, of which each sees that the other goes on, and that its clock
+/// is not ahead.
+pub(super) fn two(machine: &mut Machine, boot: usize) -> Result<()> {
+    machine.be_bare(2)?;
+    updates(machine, boot, 2)
+}
+
+/// Twenty in a row, of a guest that looks at its clock all the time. While it stands still that does,
+/// too, and neither a jump nor a stop of it is seen.
+pub(super) fn twenty(machine: &mut Machine, boot: usize) -> Result<()> {
+    /// What a clock that leaps leaps by at least is ten times that.
+    const LONGEST_MS: u64 = 1500;
+    machine.be_bare(1)?;
+    updates_and(machine, boot, 20, |machine| {
+        let khz = u64::from(monitor::khz()?);
+        let lines = machine.bare_lines()?;
+        let longest = lines.iter().map(|line| line.gap / khz).max();
+        let longest = longest.context("the guest has said nothing")?;
+        machine.say(&format!(
+            "hop {boot}: the guest's longest step took {longest} ms"
+        ));
+        ensure!(longest <= LONGEST_MS, "its clock has leapt by {longest} ms");
+        Ok(())
+    })
+}
+
 /// So many updates in a row, in which nothing of the RAM is copied.
 fn updates(machine: &mut Machine, boot: usize, count: usize) -> Result<()> {
+    updates_and(machine, boot, count, |_| Ok(()))
+}
+
+/// The same; something is looked at in each boot, once the guest has counted on.
+fn updates_and(
+    machine: &mut Machine,
+    boot: usize,
+    count: usize,
+    look: impl FnOnce(&Machine) -> Result<()>,
+) -> Result<()> {
     machine.begin()?;
     machine.start()?;
     if boot > 0 {
@@ -52,6 +89,7 @@ fn updates(machine: &mut Machine, boot: usize, count: usize) -> Result<()> {
     }
     machine.runs()?;
     machine.counts_on()?;
+    look(machine)?;
     if boot < count {
         return machine.jump();
     }

@@ -18,11 +18,14 @@
 //! | 23 | yes | `kvm_lapic_state` | 1024 | refused |
 //! | 24 | yes | `kvm_msr_entry`, each | n * 16 | refused |
 //! | 25 | yes | `kvm_vcpu_events` | 64 | refused |
+//! | 26 | yes | a processor's counter, less the host's; of each but the first | 8 | as kind 2 has it |
 //! | 32 | no | who has written it, as text | up to 64 | nothing is said of it |
 //! | 33 | no | the host's counter when the guest was told to stop | 8 | kind 2 has the moment |
 //!
-//! Kinds from 16 to 31 are a processor's, and *which* is its number: 0, the only one so far. A
-//! structure of KVM is there as the kernel's ABI has it, which never changes.
+//! Kinds from 16 to 31 are a processor's, and *which* is its number, from 0 to 7. The highest number
+//! says how many processors a guest has; each of them has its records. A program that knows one processor only
+//! refuses a record of another one. A structure of KVM is there as the kernel's ABI has it, which never
+//! changes.
 //!
 //! ```text
 //! clocks                                              serial port
@@ -54,6 +57,9 @@ pub const MOST_CPUID: usize = 256;
 /// The most registers of a model that a state has.
 pub const MOST_MSRS: usize = 1024;
 
+/// The most processors of a guest.
+pub const MOST_VCPUS: usize = 8;
+
 /// Bytes of the serial port's receive buffer.
 const FIFO: usize = 64;
 
@@ -78,14 +84,24 @@ const DEBUG: u32 = 22;
 const LAPIC: u32 = 23;
 const MSRS: u32 = 24;
 const EVENTS: u32 = 25;
+const OFFSET: u32 = 26;
 const WRITER: u32 = 32;
 const TOLD: u32 = 33;
 
 /// All kinds that this program knows.
-const KNOWN: [u32; 17] = [
+const KNOWN: [u32; 18] = [
     RAM, CLOCKS, PIT, CHIP, SERIAL, CPUID, MP_STATE, REGS, SREGS, XSAVE, XCRS, DEBUG, LAPIC, MSRS,
-    EVENTS, WRITER, TOLD,
+    EVENTS, OFFSET, WRITER, TOLD,
 ];
+
+/// How many of a kind there can be.
+const fn most(kind: u32) -> u32 {
+    match kind {
+        CHIP => CHIPS as u32,
+        CPUID..=OFFSET => MOST_VCPUS as u32,
+        _ => 1,
+    }
+}
 
 /// A guest, without its RAM.
 pub struct State {
@@ -95,8 +111,8 @@ pub struct State {
     pub clocks: Stopped,
     /// What has an interrupt to give.
     pub devices: Devices,
-    /// Its processor.
-    pub vcpu: Vcpu,
+    /// Its processors; the first is the one that it was started on.
+    pub vcpus: Vec<Vcpu>,
     /// Who has written this, as text for people.
     pub writer: String,
     /// The host's counter when the guest was told to stop, for people: it runs on for a moment.
@@ -135,6 +151,8 @@ pub struct Vcpu {
     pub msrs: Vec<kvm_msr_entry>,
     /// Exceptions and interrupts under way.
     pub events: kvm_vcpu_events,
+    /// Its counter, less the host's. That of the first is the one of [`State::clocks`].
+    pub tsc_offset: u64,
 }
 
 impl State {
@@ -161,16 +179,21 @@ impl State {
             put(CHIP, which, chip.as_bytes());
         }
         put(SERIAL, 0, &serial(&self.devices.serial));
-        put(CPUID, 0, self.vcpu.cpuid.as_bytes());
-        put(MP_STATE, 0, self.vcpu.mp_state.as_bytes());
-        put(REGS, 0, self.vcpu.regs.as_bytes());
-        put(SREGS, 0, self.vcpu.sregs.as_bytes());
-        put(XSAVE, 0, self.vcpu.xsave.as_bytes());
-        put(XCRS, 0, self.vcpu.xcrs.as_bytes());
-        put(DEBUG, 0, self.vcpu.debug.as_bytes());
-        put(LAPIC, 0, self.vcpu.lapic.as_bytes());
-        put(MSRS, 0, self.vcpu.msrs.as_bytes());
-        put(EVENTS, 0, self.vcpu.events.as_bytes());
+        for (which, vcpu) in (0..).zip(&self.vcpus) {
+            put(CPUID, which, vcpu.cpuid.as_bytes());
+            put(MP_STATE, which, vcpu.mp_state.as_bytes());
+            put(REGS, which, vcpu.regs.as_bytes());
+            put(SREGS, which, vcpu.sregs.as_bytes());
+            put(XSAVE, which, vcpu.xsave.as_bytes());
+            put(XCRS, which, vcpu.xcrs.as_bytes());
+            put(DEBUG, which, vcpu.debug.as_bytes());
+            put(LAPIC, which, vcpu.lapic.as_bytes());
+            put(MSRS, which, vcpu.msrs.as_bytes());
+            put(EVENTS, which, vcpu.events.as_bytes());
+            if which > 0 {
+                put(OFFSET, which, &vcpu.tsc_offset.to_le_bytes());
+            }
+        }
         put(WRITER, 0, self.writer.as_bytes());
         put(TOLD, 0, &self.told.to_le_bytes());
         to
@@ -195,6 +218,8 @@ impl State {
             return Err(Refusal::Number { kind: CHIP, what });
         }
         let clocks = to_clocks(all.array(CLOCKS)?)?;
+        let vcpus = all.processors().map(|which| all.vcpu(which, &clocks));
+        let vcpus = vcpus.collect::<Result<_, _>>()?;
         let told = match all.array(TOLD) {
             Err(Refusal::Missing { .. }) => clocks.ticks,
             told => u64::from_le_bytes(told?),
@@ -207,18 +232,7 @@ impl State {
                 chips,
                 serial: to_serial(all.content(SERIAL, 0)?)?,
             },
-            vcpu: Vcpu {
-                cpuid: all.list(CPUID, MOST_CPUID)?,
-                mp_state: all.structure(MP_STATE, 0)?,
-                regs: all.structure(REGS, 0)?,
-                sregs: all.structure(SREGS, 0)?,
-                xsave: all.structure(XSAVE, 0)?,
-                xcrs: all.structure(XCRS, 0)?,
-                debug: all.structure(DEBUG, 0)?,
-                lapic: all.structure(LAPIC, 0)?,
-                msrs: all.list(MSRS, MOST_MSRS)?,
-                events: all.structure(EVENTS, 0)?,
-            },
+            vcpus,
             writer: all.text(WRITER),
             told,
         })
@@ -239,9 +253,7 @@ impl<'a> Records<'a> {
                 }
                 continue;
             }
-            // Another processor of one that is known is not known.
-            let most = if kind == CHIP { CHIPS as u32 } else { 1 };
-            if which >= most {
+            if which >= most(kind) {
                 let what = "which of its kind it is";
                 return Err(Refusal::Number { kind, what });
             }
@@ -254,6 +266,42 @@ impl<'a> Records<'a> {
             known.push(record);
         }
         Ok(Self(known))
+    }
+
+    /// The numbers of the processors that there are records of.
+    fn processors(&self) -> std::ops::RangeInclusive<u32> {
+        let its = |record: &&Record<'_>| (CPUID..=OFFSET).contains(&record.kind);
+        let numbers = self.0.iter().filter(its).map(|record| record.which);
+        // There is one at least, and of one that is left out something is missing.
+        0..=numbers.max().unwrap_or(0)
+    }
+
+    fn vcpu(&self, which: u32, clocks: &Stopped) -> Result<Vcpu, Refusal> {
+        let tsc_offset = match self.content(OFFSET, which) {
+            Err(_) => clocks.tsc_offset,
+            // The first one's is where the clocks are.
+            Ok(_) if which == 0 => {
+                let (kind, what) = (OFFSET, "which of its kind it is");
+                return Err(Refusal::Number { kind, what });
+            }
+            Ok(content) => {
+                let bytes = content.try_into().map_err(|_| size(OFFSET, content))?;
+                u64::from_le_bytes(bytes)
+            }
+        };
+        Ok(Vcpu {
+            cpuid: self.list(CPUID, which, MOST_CPUID)?,
+            mp_state: self.structure(MP_STATE, which)?,
+            regs: self.structure(REGS, which)?,
+            sregs: self.structure(SREGS, which)?,
+            xsave: self.structure(XSAVE, which)?,
+            xcrs: self.structure(XCRS, which)?,
+            debug: self.structure(DEBUG, which)?,
+            lapic: self.structure(LAPIC, which)?,
+            msrs: self.list(MSRS, which, MOST_MSRS)?,
+            events: self.structure(EVENTS, which)?,
+            tsc_offset,
+        })
     }
 
     fn content(&self, kind: u32, which: u32) -> Result<&'a [u8], Refusal> {
@@ -272,8 +320,13 @@ impl<'a> Records<'a> {
         T::read_from_bytes(content).map_err(|_| size(kind, content))
     }
 
-    fn list<T: FromBytes + Immutable>(&self, kind: u32, most: usize) -> Result<Vec<T>, Refusal> {
-        let content = self.content(kind, 0)?;
+    fn list<T: FromBytes + Immutable>(
+        &self,
+        kind: u32,
+        which: u32,
+        most: usize,
+    ) -> Result<Vec<T>, Refusal> {
+        let content = self.content(kind, which)?;
         let pieces = content.chunks_exact(size_of::<T>());
         if !pieces.remainder().is_empty() || pieces.len() > most {
             return Err(size(kind, content));

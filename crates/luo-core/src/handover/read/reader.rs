@@ -6,14 +6,16 @@ use luo_abi::handover::{BlockHeader, FileRecord, SessionRecord, FILES_PER_BLOCK,
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::error::Error;
+use crate::file_name::FileName;
 use crate::graph::Graph;
 use crate::handover::page::{absorb_session, offset_of_record, page, record};
 use crate::handover::refusal::Area;
 use crate::handover::Refusal;
-use crate::host::{Access, FileCallbacks, Host};
+use crate::host::{Access, FileCallbacks, Host, MOST_MISSING_NAMED};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::mem::Vec;
 use crate::owner::Owner;
+use crate::participant::handler::MAX_HANDLERS;
 use crate::session::{Direction, SessionKind};
 use crate::table::hash::{Digest, Hash};
 use crate::table::index::Index;
@@ -47,12 +49,43 @@ pub(crate) struct FileDraft<H: Host> {
     pub(crate) session: usize,
     pub(crate) token: u64,
     pub(crate) data: u64,
-    /// Its handler; none if it is a user's for which there is none.
-    pub(crate) taker: Option<Taker<H>>,
+    pub(crate) handler: Found<H>,
     pub(crate) bytes: u64,
     pub(crate) access: Access,
     /// A record says so.
     pub(super) has_facts: bool,
+}
+
+/// Whether the handler of a file that was read is here.
+pub(crate) enum Found<H: Host> {
+    Here(Taker<H>),
+    /// It is not, or its owner is going away: the place of its name among those missing.
+    Missing(usize),
+}
+
+/// A handler that is not here, and the files that wait for it.
+pub(crate) struct Missing {
+    pub(crate) name: Compat,
+    pub(crate) files: usize,
+    /// The first of them, and the place of its session.
+    pub(crate) first: FileName,
+    pub(super) session: usize,
+    /// What the engine knows the handler by, once it knows it.
+    pub(crate) id: Option<HandlerId>,
+}
+
+impl Missing {
+    /// Tells a host for which handlers files wait.
+    pub(crate) fn tell<H: Host>(host: &H, all: &[Self]) {
+        for missing in all.iter().take(MOST_MISSING_NAMED) {
+            let more = missing.files.saturating_sub(1);
+            host.handler_is_missing(&missing.name, &missing.first, more);
+        }
+        match all.len().saturating_sub(MOST_MISSING_NAMED) {
+            0 => {}
+            more => host.more_are_missing(more),
+        }
+    }
 }
 
 /// The handler of a file that was read.
@@ -77,9 +110,8 @@ pub(crate) struct Draft<H: Host> {
     pub(crate) sessions: Vec<SessionDraft>,
     pub(crate) files: Vec<FileDraft<H>>,
     pub(crate) lost: Vec<LostDraft>,
-    /// Users' files without a handler, and why the first of them has none.
-    pub(crate) unhandled: u64,
-    pub(crate) first_unhandled: Option<Refusal>,
+    /// Handlers that files wait for.
+    pub(crate) missing: Vec<Missing>,
     /// Which file needs which, by their places; in the order of declaration.
     pub(crate) edges: Vec<(usize, usize)>,
     /// Room for the ids of the sessions, by their places.
@@ -273,27 +305,16 @@ impl<H: Host> Reader<'_, H> {
             }
             .into());
         }
-        let taker = self.taker(&compat);
-        if taker.is_none() {
-            let why = Refusal::UnknownHandler {
-                session: *name,
-                token,
-                handler: compat,
-            };
-            // What a user has loses nobody else anything.
-            let session = self.draft.sessions.get(session);
-            if session.and_then(|of| of.kind.owner.user()).is_none() {
-                return Err(why.into());
-            }
-            self.draft.unhandled = self.draft.unhandled.saturating_add(1);
-            self.draft.first_unhandled.get_or_insert(why);
-        }
+        let handler = match self.taker(&compat) {
+            Some(taker) => Found::Here(taker),
+            None => Found::Missing(self.miss(compat, session, name, token)?),
+        };
         let slot = u32::try_from(self.draft.files.len()).map_err(|_| Error::NoMemory)?;
         self.draft.files.push(FileDraft {
             session,
             token,
             data,
-            taker,
+            handler,
             bytes: 0,
             access: Access::Full,
             has_facts: false,
@@ -311,5 +332,56 @@ impl<H: Host> Reader<'_, H> {
             pin: entry.table.pin(self.host)?,
             table: entry.table.clone(),
         })
+    }
+
+    /// Notes that a file waits for a handler; gives its place among those missing. They are
+    /// walked, so there are no more than a kernel can have.
+    fn miss(
+        &mut self,
+        handler: Compat,
+        session: usize,
+        name: &SessionName,
+        token: u64,
+    ) -> Result<usize, Error> {
+        let missing = &mut self.draft.missing;
+        let known = missing.iter().position(|entry| entry.name == handler);
+        if let Some(entry) = known.and_then(|at| missing.get_mut(at)) {
+            entry.files = entry.files.saturating_add(1);
+        }
+        if let Some(at) = known {
+            return Ok(at);
+        }
+        let others = missing.len();
+        if others >= MAX_HANDLERS {
+            return Err(Refusal::TooManyMissing {
+                session: *name,
+                token,
+                handler,
+                others,
+            }
+            .into());
+        }
+        missing.push(Missing {
+            name: handler,
+            files: 1,
+            first: FileName {
+                session: *name,
+                token,
+                of_device: false,
+            },
+            session,
+            id: None,
+        })?;
+        Ok(others)
+    }
+
+    /// What is known of the first file that waits for each missing handler, once all records
+    /// are read.
+    pub(super) fn name_missing(&mut self) {
+        for missing in self.draft.missing.iter_mut() {
+            let session = self.draft.sessions.get(missing.session);
+            missing.first.of_device =
+                session.is_some_and(|session| session.kind.owner == Owner::Device);
+        }
     }
 }

@@ -44,8 +44,8 @@ pub(super) use settled::Settled;
 use settled::put_entry;
 use subject::{Group, Subject};
 use words::{
-    broken, check_closing, check_descriptors, check_limit, handlers, judge, late, name_of,
-    obstacle, untold, unusable,
+    broken, check_awaited, check_closing, check_descriptors, check_limit, handlers, judge, late,
+    name_of, obstacle, untold, unusable,
 };
 
 /// Ends reading with whoever waits for it: the checks of an update that is called off, or
@@ -124,11 +124,13 @@ impl Agent {
     /// Looks at the running kernel, the target and all files that were declared.
     async fn look(&self, settled: &Settled) -> Report {
         let stop = StopAtEnd(Stop::default());
+        let participants = self.participants().await;
+        let awaited: Vec<_> = check_awaited(participants.as_deref().unwrap_or_default()).collect();
         let subject = Subject {
             system: System::at(&self.config().checks.root),
             clock: self.handed_on(),
             probe: self.probe.clone(),
-            participants: self.participants().await,
+            participants,
             own: Arc::clone(&self.own_strings),
             target: settled.target.clone(),
             files: self.declared(),
@@ -140,6 +142,7 @@ impl Agent {
         drop(stop);
         let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
         put_entry(&mut checks, settled.entry.clone());
+        checks.extend(awaited);
         checks.extend(self.check_jump().await);
         let device = self.check_device().await;
         self.check_state(&mut checks).await;

@@ -43,6 +43,25 @@ pub(super) fn handlers(all: &[ParticipantEntry]) -> Vec<String> {
     handlers.map(|entry| entry.name.clone()).collect()
 }
 
+/// Handlers for which files of the previous kernel wait, whoever's these are.
+pub(super) fn check_awaited(all: &[ParticipantEntry]) -> impl Iterator<Item = Check> {
+    let awaited = all.iter();
+    let awaited = awaited.filter(|entry| entry.kind == ParticipantKind::Awaited);
+    awaited.map(|entry| Check {
+        name: "running-handlers".to_owned(),
+        status: CheckStatus::Warning,
+        found: format!(
+            "files of the previous kernel wait for the handler {}, which is not here: {}; the \
+             update loses them",
+            entry.name, entry.files
+        ),
+        remedy: Some(
+            "load the kernel module that has this handler, and update when they are taken back"
+                .to_owned(),
+        ),
+    })
+}
+
 pub(super) fn name_of(session: &str, token: u64) -> String {
     format!("session '{session}', token {token:#x}")
 }
@@ -244,6 +263,28 @@ mod tests {
             assert_eq!(remedy.contains("boot the machine"), boots, "{check:?}");
             assert_eq!(check.status == CheckStatus::Failed, boots, "{check:?}");
         }
+    }
+
+    #[test]
+    fn a_handler_that_files_wait_for_is_told_with_its_remedy() {
+        let entry = |kind, name: &str, files| ParticipantEntry {
+            name: name.to_owned(),
+            kind,
+            files,
+        };
+        let all = [
+            entry(ParticipantKind::FileHandler, "memfd-v2", 3),
+            entry(ParticipantKind::Awaited, "kvm-v1", 2),
+        ];
+        let checks: Vec<_> = check_awaited(&all).collect();
+        let [check] = checks.as_slice() else {
+            panic!("{checks:?}");
+        };
+        assert_eq!(check.status, CheckStatus::Warning);
+        assert!(CHECKS.contains(&check.name.as_str()));
+        assert!(check.found.contains("kvm-v1") && check.found.contains(": 2;"));
+        assert!(check.remedy.as_deref().unwrap().contains("module"));
+        assert_eq!(handlers(&all), ["memfd-v2"]);
     }
 
     #[test]

@@ -91,7 +91,9 @@ struct liveupdate_fd {
  * Once: of many who ask, one gets it. State updated, else -EBUSY.
  *
  * Return: 0. -ENOENT, unknown token; -EINVAL, restored already, or flags;
- * -ENOTRECOVERABLE, the reboot could not hand it over; else what the file's handler answers, the same each time.
+ * -ENOTRECOVERABLE, the reboot could not hand it over; -EAGAIN, its handler, or that of a
+ * file that it needs, is not here yet: once its module is loaded it can be had; else what
+ * the file's handler answers, the same each time.
  */
 #define LIVEUPDATE_IOCTL_FD_RESTORE \
 	_IOWR(LIVEUPDATE_IOCTL_TYPE, 0x02, struct liveupdate_fd)
@@ -297,7 +299,9 @@ enum liveupdate_file_status {
  * @token: Its token.
  * @bytes: Bytes of memory it keeps over the update; 0 if not known.
  * @status: One of enum liveupdate_file_status.
- * @error: An error number, positive, or 0.
+ * @error: An error number, positive, or 0. Of an incoming file, EAGAIN: it waits for its
+ *	handler, which is not here yet; ENOTCONN: it was asked for, and needs one of another
+ *	session that is not restored.
  * @dependencies: Files it needs.
  * @dependents: Files that need it.
  * @handler: The handler's name, null-terminated.
@@ -383,11 +387,14 @@ struct liveupdate_session_info {
  * @LIVEUPDATE_PARTICIPANT_FILE_HANDLER: Handles files of a type.
  * @LIVEUPDATE_PARTICIPANT_FLB: State that files of a type share.
  * @LIVEUPDATE_PARTICIPANT_SUBSYSTEM: A subsystem.
+ * @LIVEUPDATE_PARTICIPANT_AWAITED: A file handler that is not here, for which files of the
+ *	previous kernel wait; @files of the entry says how many.
  */
 enum liveupdate_participant_kind {
 	LIVEUPDATE_PARTICIPANT_FILE_HANDLER = 1,
 	LIVEUPDATE_PARTICIPANT_FLB = 2,
 	LIVEUPDATE_PARTICIPANT_SUBSYSTEM = 3,
+	LIVEUPDATE_PARTICIPANT_AWAITED = 4,
 };
 
 /**

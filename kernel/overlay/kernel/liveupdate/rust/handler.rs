@@ -36,6 +36,15 @@ impl PartialEq for Handler {
     }
 }
 
+impl Handler {
+    fn owner(&self) -> Owner {
+        match self {
+            Self::Table(table) => table.owner(),
+            Self::Kind(_, owner) => *owner,
+        }
+    }
+}
+
 /// What a handler keeps of a preserved file in this kernel.
 pub(crate) enum Private {
     /// Of one that is written in C: a pointer of its own.
@@ -60,10 +69,11 @@ impl Keeps for Linux {
 
 impl FileCallbacks<Linux> for Handler {
     fn pin(&self, _: &Linux) -> Option<ModulePin> {
-        ModulePin::new(match self {
-            Self::Table(table) => table.owner(),
-            Self::Kind(_, owner) => *owner,
-        })
+        ModulePin::new(self.owner())
+    }
+
+    fn is_ready(&self, _: &Linux) -> bool {
+        self.owner().is_ready()
     }
 
     fn object_id(&self, linux: &Linux, file: &Lent) -> u64 {

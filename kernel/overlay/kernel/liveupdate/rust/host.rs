@@ -6,6 +6,8 @@ use core::task::Poll;
 
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, static_lock_class, Mutex, MutexGuard, SetOnce};
+#[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+use kernel::sync::{new_spinlock, SpinLock};
 use kernel::time::{Instant, Monotonic};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
@@ -15,8 +17,8 @@ use luo_core::ops::Report;
 #[cfg(CONFIG_PCI_LIVEUPDATE)]
 use luo_core::pci::Running;
 use luo_core::{
-    Access, Engine, Error, Failure, Host, Lock, PageError, Part, Refusal, UserKinds, Wake, Whom,
-    Woken, QUEUES,
+    Access, Compat, Engine, Error, Failure, FileName, Host, Lock, PageError, Part, UserKinds, Wake,
+    Whom, Woken, QUEUES,
 };
 
 use crate::errands::{self, Errand};
@@ -27,7 +29,7 @@ use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::kho::{HandedPage, PreservedPage};
 use crate::sys::lent::Lent;
-use crate::sys::line::{self, LINES, OF_OPENS};
+use crate::sys::line::{self, Line};
 use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
 use crate::sys::wait::{Killed, Patience, Place, WaitQueue};
@@ -52,14 +54,15 @@ pub(crate) struct Linux {
     /// When the transition that is under way began.
     #[pin]
     begun: Mutex<Option<Instant<Monotonic>>>,
-    /// Memfds that did not fit when they were retrieved: the next try goes on with them.
+    /// Memfds that did not fit when they were retrieved: the next try goes on with them. Users'
+    /// threads have this lock, which nothing can keep from giving it back.
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
-    halves: Mutex<Halves>,
-    /// How many huge pages the next kernel is told of.
+    halves: SpinLock<Halves>,
+    /// How many huge pages the next kernel is told of; likewise.
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
-    pools: Mutex<PoolsPage>,
+    pools: SpinLock<PoolsPage>,
     /// PCI devices that go on running through a kexec.
     #[cfg(CONFIG_PCI_LIVEUPDATE)]
     #[pin]
@@ -85,7 +88,7 @@ struct Waiters {
 #[derive(Clone, Copy)]
 enum Who {
     Administrator,
-    InLine(u32),
+    InLine(Line),
 }
 
 /// What has come of a step.
@@ -93,8 +96,8 @@ enum Turn<'a, R> {
     Done(R),
     /// It has to wait, here.
     Waits(Place<'a>),
-    /// The caller was killed before it was its turn.
-    Killed,
+    /// The caller was killed, or had no more patience, before it was its turn.
+    Left,
 }
 
 /// Whether anybody has ever called who may not administer the machine.
@@ -110,8 +113,25 @@ pub(crate) fn users_call() {
 /// Somebody asks for the engine's lock who may never have opened the device: who reads a file of
 /// sysfs or procfs, or has a descriptor that was passed on.
 pub(crate) fn somebody_comes() {
-    if !USERS.load(Ordering::Relaxed) && !task::is_administrator() {
+    if !users_have_called() && !task::is_administrator() {
         users_call();
+    }
+}
+
+/// Whether anybody has who may not administer the machine: if not, who calls now may.
+#[inline(always)]
+pub(crate) fn users_have_called() -> bool {
+    USERS.load(Ordering::Relaxed)
+}
+
+/// Does something for which others may have to wait, as long as whoever does it is not let run:
+/// if a user calls, the worker of the user's line does it, which nobody keeps from running. It
+/// must not ask who calls, nor for memory.
+pub(crate) fn in_turn<R>(work: impl FnOnce() -> R) -> R {
+    match Who::calls() {
+        Who::Administrator => work(),
+        // It is always done; whoever has the work back does it.
+        Who::InLine(line) => line::run(line, None, work).unwrap_or_else(|work| work()),
     }
 }
 
@@ -137,9 +157,9 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             users_woken <- new_mutex!(Woken::NOBODY, "luo_woken"),
             begun <- new_mutex!(None, "luo_begun"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            halves <- new_mutex!(Halves::new(), "luo_halves"),
+            halves <- new_spinlock!(Halves::new(), "luo_halves"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            pools <- new_mutex!(None, "luo_pools"),
+            pools <- new_spinlock!(None, "luo_pools"),
             #[cfg(CONFIG_PCI_LIVEUPDATE)]
             devices <- new_mutex!(Running::NONE, "luo_devices"),
         }),
@@ -219,7 +239,7 @@ impl Who {
     #[inline(always)]
     fn calls() -> Self {
         // Most machines have no users that call.
-        match USERS.load(Ordering::Relaxed) {
+        match users_have_called() {
             true => Self::of_task(),
             false => Self::Administrator,
         }
@@ -229,7 +249,7 @@ impl Who {
     fn of_task() -> Self {
         match task::is_administrator() {
             true => Self::Administrator,
-            false => Self::InLine(task::effective_user() % LINES),
+            false => Self::InLine(Line::of_task()),
         }
     }
 
@@ -238,7 +258,7 @@ impl Who {
     fn opens() -> Self {
         match Self::calls() {
             Self::Administrator => Self::Administrator,
-            Self::InLine(_) => Self::InLine(OF_OPENS),
+            Self::InLine(_) => Self::InLine(Line::of_opener()),
         }
     }
 }
@@ -266,20 +286,45 @@ impl Linux {
 
     #[cold]
     #[inline(never)]
-    fn once_in_line<R>(&self, line: u32, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
-        let done = line::run(line, false, || self.now_of(Who::InLine(line), step));
+    fn once_in_line<R>(&self, line: Line, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        let done = line::run(line, None, || self.now_of(Who::InLine(line), step));
         // It is always done; whoever has the work back does it.
         done.unwrap_or_else(|work| work())
     }
 
-    /// Runs a step by the worker of a line. If it has to wait, gives the caller's place.
+    /// [`Self::once`] for a caller who may be killed before it is its turn.
+    #[inline(always)]
+    fn once_killable<R>(
+        &self,
+        who: Who,
+        step: impl FnOnce(&mut Engine<Self>) -> R,
+    ) -> Result<R, Errno> {
+        match who {
+            Who::Administrator => Ok(self.now_of(who, step)),
+            Who::InLine(line) => self.once_in_line_killable(line, step),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn once_in_line_killable<R>(
+        &self,
+        line: Line,
+        step: impl FnOnce(&mut Engine<Self>) -> R,
+    ) -> Result<R, Errno> {
+        let work = || self.now_of(Who::InLine(line), step);
+        line::run(line, Some(Patience::WITHOUT_END), work).map_err(|_| Errno::EAGAIN)
+    }
+
+    /// Runs a step by the worker of a line. If it has to wait, gives the caller's place. With a
+    /// patience the caller may be killed before it is its turn, and waits for that as long.
     fn turn_in_line<R>(
         &self,
-        line: u32,
-        killable: bool,
+        line: Line,
+        patience: Option<Patience>,
         step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Turn<'_, R> {
-        let turn = line::run(line, killable, || {
+        let turn = line::run(line, patience, || {
             let mut engine = self.engine.lock();
             match step(&mut engine) {
                 Poll::Ready(done) => {
@@ -289,7 +334,7 @@ impl Linux {
                 Poll::Pending => Turn::Waits(self.users.place(&engine)),
             }
         });
-        turn.unwrap_or(Turn::Killed)
+        turn.unwrap_or(Turn::Left)
     }
 
     /// A step has run to its end: lets the lock go, and then wakes those whose condition it can
@@ -361,16 +406,16 @@ impl Linux {
     /// Runs a step, which may have to wait, for a user.
     #[cold]
     #[inline(never)]
-    fn wait_in_line<R>(&self, line: u32, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+    fn wait_in_line<R>(&self, line: Line, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
         loop {
-            match self.turn_in_line(line, false, &mut step) {
+            match self.turn_in_line(line, None, &mut step) {
                 Turn::Done(done) => return done,
                 Turn::Waits(place) => {
                     place.wait();
                     self.users.left();
                 }
-                // Nobody is killed here.
-                Turn::Killed => {}
+                // Nobody leaves here.
+                Turn::Left => {}
             }
         }
     }
@@ -381,15 +426,16 @@ impl Linux {
     #[inline(never)]
     fn wait_in_line_within<R>(
         &self,
-        line: u32,
+        line: Line,
         patience: Patience,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
         loop {
-            match self.turn_in_line(line, true, &mut step) {
+            match self.turn_in_line(line, Some(patience), &mut step) {
                 Turn::Done(done) => return Ok(done),
                 Turn::Waits(place) => self.users.sleep_within(place, patience)?,
-                Turn::Killed => return Err(Errno::EAGAIN),
+                Turn::Left if patience.is_over() => return Err(Errno::EBUSY),
+                Turn::Left => return Err(Errno::EAGAIN),
             }
         }
     }
@@ -424,7 +470,7 @@ impl Linux {
         self.halves.lock().take(data)
     }
 
-    /// Does something with what the next kernel is told of huge pages, alone.
+    /// Does something with what the next kernel is told of huge pages, alone. It must not sleep.
     pub(crate) fn with_pools<R>(&self, work: impl FnOnce(&mut PoolsPage) -> R) -> R {
         work(&mut self.pools.lock())
     }
@@ -448,8 +494,12 @@ impl Lock for Linux {
         self.once(Who::calls(), step)
     }
 
-    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
-        self.once(Who::opens(), step)
+    fn now_killable<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> Result<R, Errno> {
+        self.once_killable(Who::calls(), step)
+    }
+
+    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> Result<R, Errno> {
+        self.once_killable(Who::opens(), step)
     }
 
     // An administrator's step gives its result to the caller alone: in the hands of anything
@@ -568,8 +618,16 @@ impl Host for Linux {
         luo_calls::log::refused(self, why);
     }
 
-    fn lost_unhandled(&self, first: &Refusal, more: u64) {
-        luo_calls::log::lost_unhandled(self, first, more);
+    fn handler_is_missing(&self, handler: &Compat, first: &FileName, more: usize) {
+        luo_calls::log::handler_is_missing(self, handler, first, more);
+    }
+
+    fn more_are_missing(&self, handlers: usize) {
+        luo_calls::log::more_are_missing(self, handlers);
+    }
+
+    fn handler_has_come(&self, handler: &Compat, files: usize) {
+        luo_calls::log::handler_has_come(self, handler, files);
     }
 
     fn user_kinds(&self) -> UserKinds {
@@ -599,7 +657,7 @@ impl Host for Linux {
     }
 
     fn free_page(&self, address: u64) {
-        kho::give_to_allocator(address);
+        in_turn(|| kho::give_to_allocator(address));
     }
 
     fn access(&self, file: &Lent) -> Access {

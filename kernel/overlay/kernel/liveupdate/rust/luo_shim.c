@@ -12,6 +12,7 @@
 #include <linux/kobject.h>
 #include <linux/kstrtox.h>
 #include <linux/liveupdate.h>
+#include <linux/liveupdate_files.h>
 #include <linux/liveupdate_subsystem.h>
 #include <linux/memcontrol.h>
 #include <linux/ratelimit.h>
@@ -37,6 +38,8 @@ EXPORT_SYMBOL_GPL(liveupdate_flb_put_outgoing);
 EXPORT_SYMBOL_GPL(liveupdate_register_subsystem);
 EXPORT_SYMBOL_GPL(liveupdate_unregister_subsystem);
 EXPORT_SYMBOL_GPL(liveupdate_get_subsystem_data);
+EXPORT_SYMBOL_GPL(liveupdate_handed_page);
+EXPORT_SYMBOL_GPL(liveupdate_free_handed_page);
 
 static int __init luo_shim_parameter(char *value)
 {
@@ -213,7 +216,10 @@ enum luo_image luo_shim_image_now(void)
 	return image;
 }
 
-/* Pages that the previous kernel preserved are given away by one task at a time. */
+/*
+ * Pages that the previous kernel preserved are given away by one task at a time, which is none
+ * of a user's: see luo_line.c.
+ */
 static DEFINE_MUTEX(luo_shim_handed);
 
 void luo_shim_lock_handed(void)

@@ -50,7 +50,9 @@ typedef void (*luo_shim_step)(void *data);
 /* Makes the workers of the lines, and this one. Called once, before anybody can call. */
 int luo_shim_set_up_lines(void);
 extern struct workqueue_struct *luo_shim_waker;
-bool luo_shim_run_in_line(unsigned int line, bool killable, luo_shim_step run, void *data);
+unsigned int luo_shim_who_answers(void);
+bool luo_shim_run_in_line(unsigned int line, unsigned int user, long patience,
+			  luo_shim_step run, void *data);
 
 /* From Rust, for C: boot. A parameter without a value is NULL. */
 void luo_rust_enable(bool on);

@@ -6,7 +6,7 @@ use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice};
 use luo_abi::errno::Errno;
 use luo_calls::{Caller, Identity};
-use luo_core::{SessionId, SessionName};
+use luo_core::{Actor, SessionId, SessionName};
 
 use crate::sys::lent::Lent;
 use crate::sys::{file, session_file, task};
@@ -33,6 +33,14 @@ impl Caller for Program {
         Identity {
             uid: task::effective_user(),
             privileged,
+        }
+    }
+
+    fn actor(&self) -> Actor {
+        // Whoever makes a call has come by `host::somebody_comes`, which looks.
+        match host::users_have_called() {
+            false => Actor::Administrator,
+            true => self.identity().actor(),
         }
     }
 

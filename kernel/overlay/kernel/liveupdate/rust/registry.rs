@@ -38,9 +38,7 @@ pub(crate) fn register_handler(handler: &HandlerTable) -> Result {
 }
 
 fn register(linux: &Linux, name: Compat, handler: &Handler) -> Result {
-    let registered =
-        ops::with_room(|| linux.now(|engine| engine.register_handler(name, handler.clone())));
-    registered.map_err(|why| {
+    ops::register_handler(linux, name, handler).map_err(|why| {
         pr_err!("handler {} is not registered: {}\n", Say(name), Say(why));
         errno::of_operation(why)
     })
@@ -62,7 +60,7 @@ pub(crate) fn register_own(linux: &Linux) -> Result {
 /// See `liveupdate_unregister_file_handler()`.
 pub(crate) fn unregister_handler(handler: &HandlerTable) {
     if let Some(linux) = linux() {
-        let gone = linux.now(|engine| engine.unregister_handler(&Handler::Table(handler.clone())));
+        let gone = ops::unregister_handler(linux, &Handler::Table(handler.clone()));
         if let Err(why) = gone {
             pr_warn!("unregistering a handler: {}\n", Say(why));
         }

@@ -7,11 +7,14 @@ use luo_core::{Lock, Quota, Whom};
 use crate::host::linux;
 use crate::sys::{device_file, sysfs};
 
-/// The state and the number of its changes since boot, which belong together.
+/// The state and the number of its changes since boot, which belong together. Whoever was killed
+/// before it was its turn does not read what is given then.
 pub(crate) fn current() -> (State, u64) {
-    linux().map_or((State::Normal, 0), |linux| {
-        linux.now(|engine| (engine.state(), engine.state_changes()))
-    })
+    let known = linux().and_then(|linux| {
+        let look = linux.now_killable(|engine| (engine.state(), engine.state_changes()));
+        look.ok()
+    });
+    known.unwrap_or((State::Normal, 0))
 }
 
 /// Tells those who watch that the state has changed: there may be very many, so a worker does it
@@ -21,14 +24,16 @@ pub(crate) fn announce() {
     device_file::wake_pollers();
 }
 
-/// Live updates that brought the machine here, 0 after a cold boot.
+/// Live updates that brought the machine here, 0 after a cold boot. As for [`current`].
 pub(crate) fn update_count() -> u64 {
-    linux().map_or(0, |linux| linux.now(|engine| engine.update_number()))
+    let look = linux().map(|linux| linux.now_killable(|engine| engine.update_number()));
+    look.and_then(Result::ok).unwrap_or(0)
 }
 
-/// How much of something users may have.
+/// How much of something users may have. As for [`current`].
 pub(crate) fn quota(whom: Whom, of: Quota) -> Option<u64> {
-    linux().map(|linux| linux.now(|engine| engine.quotas(whom).get(of)))
+    let look = linux()?.now_killable(|engine| engine.quotas(whom).get(of));
+    look.ok()
 }
 
 /// Decides how much of something users may have.

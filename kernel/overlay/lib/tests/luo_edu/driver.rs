@@ -21,7 +21,10 @@ use crate::{
         Edu,
         Told, //
     },
-    files::Opened,
+    files::{
+        Opened,
+        FILES, //
+    },
     handler,
     sys::irq::Irq, //
 };
@@ -90,11 +93,12 @@ impl pci::Driver for Driver {
             // Only a machine with such a device has a handler of its files.
             handler::register();
             let told = Told(edu.clone());
+            let options = MiscDeviceOptions { name };
             Ok(try_pin_init!(Bound {
                 _irq <- Irq::new(device, told),
                 // What it has said before that is looked at once.
                 _: { edu.look() },
-                _file <- MiscDeviceRegistration::register(MiscDeviceOptions { name }),
+                _file <- MiscDeviceRegistration::register_known(options, &FILES),
             }))
         })
     }

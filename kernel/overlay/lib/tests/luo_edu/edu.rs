@@ -11,7 +11,7 @@ use kernel::{
     },
     liveupdate::{
         self,
-        memory::DevicePage, //
+        DevicePage, //
     },
     page::PAGE_SIZE,
     pci,
@@ -118,7 +118,7 @@ impl Edu {
         let found = Found {
             arrived,
             is_master: command & PCI_COMMAND_MASTER != 0,
-            is_running: registers.read64(regs::COMMAND) & regs::RUN != 0,
+            is_running: registers.read32(regs::COMMAND) & regs::RUN != 0,
         };
         let (phase, page) = if arrived {
             (Phase::Arrived, None)
@@ -164,7 +164,7 @@ impl Edu {
         let registers = self.registers.try_access().ok_or(ENODEV)?;
         Ok(View {
             mark: !registers.read32(regs::MARK),
-            is_running: registers.read64(regs::COMMAND) & regs::RUN != 0,
+            is_running: registers.read32(regs::COMMAND) & regs::RUN != 0,
             interrupts: state.interrupts,
             was_away: state.was_away,
             found: self.found,
@@ -205,7 +205,7 @@ impl Edu {
 
     fn is_running(&self) -> Result<bool> {
         let registers = self.registers.try_access().ok_or(ENODEV)?;
-        Ok(registers.read64(regs::COMMAND) & regs::RUN != 0)
+        Ok(registers.read32(regs::COMMAND) & regs::RUN != 0)
     }
 
     /// Waits for the interrupt of a device that does something.
@@ -225,17 +225,17 @@ impl Edu {
     }
 
     /// Has the device bring bytes, from its buffer if `command` says so, and else into it.
-    fn begin(&self, state: &State, command: u64, length: usize) -> Result {
-        let memory = state.page.as_ref().ok_or(EBUSY)?.address();
+    fn begin(&self, state: &State, command: u32, length: usize) -> Result {
+        let memory = u32::try_from(state.page.as_ref().ok_or(EBUSY)?.address())?;
         let (source, target) = match command & regs::TO_MEMORY {
             0 => (memory, regs::BUFFER),
             _ => (regs::BUFFER, memory),
         };
         let registers = self.registers.try_access().ok_or(ENODEV)?;
-        registers.write64(source, regs::SOURCE);
-        registers.write64(target, regs::TARGET);
-        registers.write64(length as u64, regs::COUNT);
-        registers.write64(command | regs::INTERRUPT | regs::RUN, regs::COMMAND);
+        registers.write32(source, regs::SOURCE);
+        registers.write32(target, regs::TARGET);
+        registers.write32(u32::try_from(length)?, regs::COUNT);
+        registers.write32(command | regs::INTERRUPT | regs::RUN, regs::COMMAND);
         Ok(())
     }
 
@@ -357,7 +357,7 @@ impl Edu {
 }
 
 fn is_busy(registers: &Registers<'_>) -> bool {
-    registers.read64(regs::COMMAND) & regs::RUN != 0
+    registers.read32(regs::COMMAND) & regs::RUN != 0
 }
 
 /// Deals with what has caused an interrupt: 1 if there was something.
@@ -386,9 +386,9 @@ fn forget(registers: &Registers<'_>) {
     deal_with(registers);
     registers.write32(0, regs::STATUS);
     registers.write32(0, regs::MARK);
-    registers.write64(0, regs::SOURCE);
-    registers.write64(0, regs::TARGET);
-    registers.write64(0, regs::COUNT);
+    registers.write32(0, regs::SOURCE);
+    registers.write32(0, regs::TARGET);
+    registers.write32(0, regs::COUNT);
 }
 
 /// Who is called when a device sends an interrupt.

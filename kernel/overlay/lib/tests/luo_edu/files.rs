@@ -11,6 +11,7 @@ use kernel::{
         IovIterDest,
         IovIterSource, //
     },
+    liveupdate::DeviceFiles,
     miscdevice::{
         MiscDevice,
         MiscDeviceRegistration, //
@@ -39,6 +40,9 @@ const FETCH: i64 = 8192;
 
 /// An open file.
 pub(crate) struct Opened;
+
+/// By which the handler knows such files.
+pub(crate) static FILES: DeviceFiles<Opened> = DeviceFiles::new();
 
 #[vtable]
 impl MiscDevice for Opened {

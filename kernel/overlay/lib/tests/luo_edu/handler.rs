@@ -2,23 +2,33 @@
 
 //! What becomes of a device's file in a live update.
 
+use core::ptr;
+
 use kernel::{
-    liveupdate::file::{
+    fs::File,
+    liveupdate::{
+        pci::{
+            self,
+            Registration, //
+        },
         FileHandler,
-        Registration, //
+        Handler,
+        Incoming,
+        Outgoing,
+        Preserved,
+        Session, //
     },
     page::PAGE_SIZE,
     prelude::*,
     sync::{
-        Arc,
+        aref::ARef,
         SetOnce, //
     },
 };
 
 use crate::{
     driver,
-    edu::Edu,
-    files::Opened, //
+    files::FILES, //
 };
 
 /// What a file leaves: where its device is, and the device's memory, which is below 4 GiB.
@@ -65,52 +75,72 @@ impl Left {
 }
 
 /// The handler.
-struct Files;
+struct Edus;
+
+static HANDLER: Handler<Edus> = Handler::new(Edus);
 
 #[vtable]
-impl FileHandler for Files {
-    type Object = Edu;
-    type File = Opened;
+impl FileHandler for Edus {
     const COMPATIBLE: &'static CStr = c"luo-edu-v1";
-    const NAME: &'static CStr = c"[luo_edu]";
+    // All that is kept is the device's.
+    type Data = ();
 
-    fn preserve(edu: &Edu) -> Result<u64> {
+    fn can_preserve(&self, file: &File) -> bool {
+        FILES.data(file).is_some()
+    }
+
+    fn object_id(file: &File) -> usize {
+        // All files of a device stand for the device.
+        FILES
+            .data(file)
+            .map_or(0, |edu| ptr::from_ref(&*edu).addr())
+    }
+
+    fn preserve(&self, _: &Session<'_>, file: &File) -> Result<Preserved<()>> {
+        let edu = FILES.data(file).ok_or(EINVAL)?;
         let left = Left {
             place: edu.place(),
             memory: edu.preserve()?,
             is_running: false,
         };
-        left.to_bits().inspect_err(|_| edu.unpreserve())
+        let handle = left.to_bits().inspect_err(|_| edu.unpreserve())?;
+        Ok(Preserved { handle, data: () })
     }
 
-    fn unpreserve(edu: &Edu, _data: u64) {
-        edu.unpreserve();
+    fn unpreserve(&self, file: &File, _handle: u64, (): ()) {
+        if let Some(edu) = FILES.data(file) {
+            edu.unpreserve();
+        }
     }
 
-    fn freeze(edu: &Edu, data: u64) -> Result<u64> {
-        let left = Left::from_bits(data)?;
+    fn freeze(&self, file: &mut Outgoing<'_, ()>) -> Result<u64> {
+        let edu = FILES.data(file.file).ok_or(EINVAL)?;
+        let left = Left::from_bits(file.handle)?;
         let is_running = edu.freeze()?;
         let left = Left { is_running, ..left };
         left.to_bits().inspect_err(|_| edu.unfreeze())
     }
 
-    fn unfreeze(edu: &Edu, _data: u64) {
-        edu.unfreeze();
+    fn unfreeze(&self, file: &mut Outgoing<'_, ()>) {
+        if let Some(edu) = FILES.data(file.file) {
+            edu.unfreeze();
+        }
     }
 
-    fn retrieve(data: u64) -> Result<Arc<Edu>> {
-        let left = Left::from_bits(data)?;
+    fn retrieve(&self, _: &Session<'_>, handle: u64) -> Result<ARef<File>> {
+        let left = Left::from_bits(handle)?;
         let edu = driver::at(left.place).ok_or(ENODEV)?;
         edu.take_over(left.memory, left.is_running)?;
-        Ok(edu)
+        FILES.make(c"[luo_edu]", edu)
     }
 
-    fn finish(edu: Option<&Edu>, data: u64) {
-        if let Some(edu) = edu {
+    fn finish(&self, file: &Incoming<'_>) {
+        if let Some(edu) = file.file.and_then(|file| FILES.data(file)) {
             edu.finish();
             return;
         }
-        let found = Left::from_bits(data).and_then(|left| {
+        let handle = file.handle;
+        let found = Left::from_bits(handle).and_then(|left| {
             let edu = driver::at(left.place).ok_or(ENODEV)?;
             edu.discard(left.memory)?;
             edu.finish();
@@ -118,20 +148,20 @@ impl FileHandler for Files {
         });
         if let Err(why) = found {
             // The device may still write to it.
-            pr_warn!("{data:#x}: the memory of a device stays reserved ({why:?})\n");
+            pr_warn!("{handle:#x}: the memory of a device stays reserved ({why:?})\n");
         }
     }
 }
 
 /// Registers the handler, once. Without live update there is none.
 pub(crate) fn register() {
-    static HANDLER: SetOnce<Registration<Files>> = SetOnce::new();
-    if HANDLER.as_ref().is_some() {
+    static REGISTRATION: SetOnce<Registration<Edus>> = SetOnce::new();
+    if REGISTRATION.as_ref().is_some() {
         return;
     }
-    match Registration::register_of_pci() {
-        Ok(handler) => {
-            HANDLER.populate(handler);
+    match pci::register(&HANDLER) {
+        Ok(registration) => {
+            REGISTRATION.populate(registration);
         }
         Err(EOPNOTSUPP) => {}
         Err(why) => pr_err!("files of devices cannot be preserved: {why:?}\n"),

@@ -10,7 +10,8 @@ pub(crate) const STATUS: usize = 0x20;
 pub(crate) const CAUSES: usize = 0x24;
 /// Causes that are dealt with, as in [`CAUSES`].
 pub(crate) const DEALT_WITH: usize = 0x64;
-/// Where it brings bytes from.
+/// Where it brings bytes from. This and those that follow have 64 bits, of which the upper ones
+/// are zeros where nothing but the lower ones is written.
 pub(crate) const SOURCE: usize = 0x80;
 /// Where it brings them to.
 pub(crate) const TARGET: usize = 0x88;
@@ -23,11 +24,11 @@ pub(crate) const COMMAND: usize = 0x98;
 pub(crate) const END: usize = 0xa0;
 
 /// [`COMMAND`]: it has begun, and is not done.
-pub(crate) const RUN: u64 = 1;
+pub(crate) const RUN: u32 = 1;
 /// [`COMMAND`]: from its buffer into memory.
-pub(crate) const TO_MEMORY: u64 = 2;
+pub(crate) const TO_MEMORY: u32 = 2;
 /// [`COMMAND`]: an interrupt when it is done.
-pub(crate) const INTERRUPT: u64 = 4;
+pub(crate) const INTERRUPT: u32 = 4;
 
 /// Its buffer, as it knows it itself.
-pub(crate) const BUFFER: u64 = 0x4_0000;
+pub(crate) const BUFFER: u32 = 0x4_0000;

@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use luo_abi::handover::{MAX_FLBS, Root, SESSIONS_PER_BLOCK};
+use luo_abi::handover::{FILES_PER_BLOCK, MAX_FLBS, Root, SESSIONS_PER_BLOCK};
 use luo_abi::supplement::Root as Supplement;
 
 use super::compose::{Composer, RECORDS, field, file, flb, flb_header, header, root, session};
@@ -23,8 +23,8 @@ pub(super) enum Expected {
         /// And these dependencies.
         needs: &'static [(FileName, FileName)],
     },
-    /// It is taken over but for one file of a user's, which is lost alone: [`OF_USER`].
-    LostAlone,
+    /// It is taken over, and one file of a session waits for a handler that does not come.
+    Waits(&'static str),
     /// It is taken over, with the files of [`memfds`].
     Memfds,
     /// It is taken over, with the files of [`notes`].
@@ -70,11 +70,18 @@ const fn good(
     }
 }
 
-/// A session of a user's with a file that no handler takes, and one that can be had.
-pub(super) const OF_USER: (&str, [u64; 2]) = ("uid:1000:own", [1, 2]);
+/// A session of a user's, and one of the administrator's.
+const OF_USER: &str = "uid:1000:own";
+const OF_ROOT: &str = "own";
+
+/// In such a session the token of a file that no handler takes, and that of one that can be had.
+pub(super) const WAITING: [u64; 2] = [1, 2];
 
 /// The session beside it, with one file.
 pub(super) const BESIDE: (&str, u64) = ("victim", 1);
+
+/// As many handlers as a kernel can have.
+const MOST_HANDLERS: usize = 256;
 
 /// An address beyond any memory of a test VM.
 const BEYOND: u64 = 1 << 45;
@@ -231,29 +238,37 @@ pub(super) const KINDS: &[Kind] = &[
         c.root()?;
         c.sessions(&[session("one", 0, 1)]).map(drop)
     }),
-    bad("handler-unknown", |c| {
-        c.root()?;
-        let mut record = file(1);
-        record.compatible = field("nosuch-v1");
-        c.files(&[record])
-    }),
+    Kind {
+        name: "handler-unknown",
+        build: |c| one_waits(c, OF_ROOT),
+        expected: Expected::Waits(OF_ROOT),
+    },
     Kind {
         name: "handler-unknown-of-a-user",
-        build: |c| {
-            c.root()?;
-            let (own, [lost, other]) = OF_USER;
-            let mut unknown = file(lost);
-            unknown.compatible = field("nosuch-v1");
-            let (_, owns) = c.block(&[unknown, file(other)])?;
-            let (victim, token) = BESIDE;
-            let (_, victims) = c.block(&[file(token)])?;
-            let records = [session(own, owns, 2), session(victim, victims, 1)];
-            let (_, sessions) = c.block(&records)?;
-            let (_, flbs) = c.test_flbs(2)?;
-            c.point(sessions, flbs)
-        },
-        expected: Expected::LostAlone,
+        build: |c| one_waits(c, OF_USER),
+        expected: Expected::Waits(OF_USER),
     },
+    bad("handlers-unknown-too-many", |c| {
+        c.root()?;
+        let mut next = 0;
+        let mut files = MOST_HANDLERS + 1;
+        let all = files;
+        // From the end, as each block leads to the next.
+        while files > 0 {
+            let first = (files - 1) / FILES_PER_BLOCK * FILES_PER_BLOCK;
+            let records: Vec<_> = (first..files)
+                .map(|at| {
+                    let mut record = file(at as u64);
+                    record.compatible = field(&format!("nosuch-v{at}"));
+                    record
+                })
+                .collect();
+            let (page, address) = c.block(&records)?;
+            c.put(page, 0, &header(next, records.len() as u64))?;
+            (next, files) = (address, first);
+        }
+        c.sessions(&[session("one", next, all as u64)]).map(drop)
+    }),
     bad("handler-unterminated", |c| {
         c.root()?;
         let mut record = file(1);
@@ -366,4 +381,19 @@ mod tests {
         assert_eq!(ram_range("  01000000-01ffffff : Kernel code"), None);
         assert_eq!(ram_range("00000000-00000fff : Reserved"), None);
     }
+}
+
+/// A session of which a file has no handler here, and one beside it.
+fn one_waits(c: &mut Composer<'_>, own: &str) -> Result<()> {
+    c.root()?;
+    let [waiting, other] = WAITING;
+    let mut unknown = file(waiting);
+    unknown.compatible = field("nosuch-v1");
+    let (_, owns) = c.block(&[unknown, file(other)])?;
+    let (victim, token) = BESIDE;
+    let (_, victims) = c.block(&[file(token)])?;
+    let records = [session(own, owns, 2), session(victim, victims, 1)];
+    let (_, sessions) = c.block(&records)?;
+    let (_, flbs) = c.test_flbs(2)?;
+    c.point(sessions, flbs)
 }

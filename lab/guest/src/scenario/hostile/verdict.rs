@@ -8,7 +8,7 @@ use luo_sys::{Device, Errno, FileStatus, Token, memfd};
 use rustix::fs::FallocateFlags;
 
 use super::compose::checksum;
-use super::kinds::{BESIDE, Expected, FileName, Kind, OF_USER, Session};
+use super::kinds::{BESIDE, Expected, FileName, Kind, Session, WAITING};
 use super::{memfds, notes};
 use crate::check::{device, name, refused, same};
 use crate::forge::{Forge, PAGE};
@@ -21,7 +21,7 @@ use crate::kmsg;
 pub(super) fn check(kind: &Kind, pages: &str, forge: &Forge) -> Result<()> {
     match kind.expected {
         Expected::Accepted { sessions, needs } => accepted(sessions, needs),
-        Expected::LostAlone => lost_alone(),
+        Expected::Waits(own) => waits(own),
         Expected::Refused => refused_for_good(pages, forge),
         Expected::Memfds => memfds::check(),
         Expected::Notes => notes::check(),
@@ -63,29 +63,28 @@ fn accepted(sessions: &[Session], needs: &[(FileName, FileName)]) -> Result<()> 
     Ok(())
 }
 
-/// What a user has left is read by no handler: everybody else has theirs, and the user is told.
-fn lost_alone() -> Result<()> {
+/// A file that no handler takes waits for one: everything else is there, and it stands in nobody's
+/// way.
+fn waits(own: &str) -> Result<()> {
     let device = device()?;
-    same("lost files", device.info()?.lost_files, 1)?;
+    same("lost files", device.info()?.lost_files, 0)?;
     let (victim, token) = BESIDE;
     let victim = device.retrieve_session(&name(victim))?;
     victim.retrieve_fd(Token(token))?;
-    let (own, [lost, other]) = OF_USER;
     let own = device.retrieve_session(&name(own))?;
+    let [waiting, other] = WAITING;
     let files = own.list_files()?;
-    let told = files.iter().map(|file| (file.token.0, file.status));
+    let told = files
+        .iter()
+        .map(|file| (file.token.0, file.status, file.error));
     let told = told.collect::<Vec<_>>();
-    let waits = FileStatus::Incoming;
-    same(
-        "its files",
-        told,
-        vec![(lost, FileStatus::Lost), (other, waits)],
-    )?;
-    refused(own.retrieve_fd(Token(lost)), Errno::ENOTRECOVERABLE)?;
+    let here = FileStatus::Incoming;
+    let expected = vec![(waiting, here, Some(Errno::EAGAIN)), (other, here, None)];
+    same("its files", told, expected)?;
+    refused(own.retrieve_fd(Token(waiting)), Errno::EAGAIN)?;
     own.retrieve_fd(Token(other))?;
-    for session in [victim, own] {
-        session.finish()?;
-    }
+    victim.finish()?;
+    refused(own.finish(), Errno::EBUSY)?;
     same("the number of refusals", refusals()?.len(), 0)
 }
 

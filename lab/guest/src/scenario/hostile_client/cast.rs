@@ -23,6 +23,9 @@ pub(super) const HOLDER: u32 = 3003;
 /// Whom the one runs as whose calls are costly.
 pub(super) const COSTLY: u32 = 3004;
 
+/// One who behaves and stands in the same line as that one.
+pub(super) const NEIGHBOUR: u32 = COSTLY + 16;
+
 /// Whom the one runs as whose calls are costly, and whose threads have no processor.
 pub(super) const IDLE: u32 = 3009;
 

@@ -18,8 +18,10 @@
 //! | [`holdings`] | what the other user has, and may have |
 //! | [`inherited`] | the descriptors that they get |
 //! | [`lines`] | a program whose writers stand in lines for pipes |
-//! | [`lining`], [`ending`] | the administrator's sides of the last and of [`ends`] |
-//! | [`readers`] | programs of which many threads want the lock: those that read, and those for which there is no processor |
+//! | [`idle`] | programs for whose threads there is no processor |
+//! | [`lining`], [`ending`], [`idling`] | the administrator's sides of [`lines`], [`ends`] and [`idle`] |
+//! | [`neighbour`] | one that behaves, in the same line as one with many threads |
+//! | [`readers`] | programs of which many threads want the lock to read |
 //! | [`shares`] | a program that has descriptors of files of the administrator's |
 //! | [`sharing`] | the administrator's side of that |
 //! | [`small`] | files of kinds that not each kernel knows |
@@ -49,9 +51,12 @@ mod evil;
 mod given;
 mod groups;
 mod holdings;
+mod idle;
+mod idling;
 mod inherited;
 mod lines;
 mod lining;
+mod neighbour;
 mod programs;
 mod readers;
 mod shares;
@@ -194,7 +199,7 @@ impl<'a> Before<'a> {
         // They begin first, because it takes many calls until their calls are costly.
         let mut costly = self.costly(COSTLY, programs::COSTLY)?;
         let mut bare = self.costly(0, programs::BARE)?;
-        let mut idle = self.costly(IDLE, programs::IDLE)?;
+        let mut idle = self.costly(IDLE, idle::IDLE)?;
         let endless = Endless::new()?;
         let callbacks = endless.callbacks()?;
         let hold = Hold::on_each(callbacks.clone())?;
@@ -210,7 +215,11 @@ impl<'a> Before<'a> {
         });
         SUITE.case("update-goes-on-beside-costly-calls", || {
             groups::storm_of(&mut costly, programs::COSTLY)?;
-            self.rounds()?;
+            self.rounds()
+        });
+        SUITE.case("who-shares-a-line-with-many-waits-for-few", || {
+            self.neighbour()?;
+            ensure!(costly.runs()?, "the costly calls have ended");
             costly.kill()
         });
         SUITE.case("root-without-privileges-stands-in-line-too", || {
@@ -407,7 +416,7 @@ impl<'a> Before<'a> {
         groups::storm_of(&mut costly, programs::COSTLY)?;
         let program = self.give(programs::HOLDS_FROZEN, &given)?;
         let mut shares = self.share_frozen()?;
-        let left = ending::leave(self.groups)?;
+        let left = (ending::leave(self.groups)?, self.leave_idle()?);
         let mut lines = self.groups.start(LINER, lines::LEAVES, &[])?;
         lines.says(program::READY, 1, PATIENCE)?;
         self.timed

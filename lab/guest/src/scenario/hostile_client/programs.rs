@@ -14,7 +14,8 @@
 //! | [`BARE`] | as that, of user 0 without capabilities |
 //! | [`COSTLY_AFTER`] | as [`COSTLY`] in the next kernel |
 //! | [`READS`] | its threads read what the kernel tells everybody; it has never had the device |
-//! | [`IDLE`] | as [`COSTLY`], by threads that wait for others of its own which do nothing but take the processors |
+//! | [`idle::IDLE`], [`idle::LEAVES`], [`idle::AFTER`] | as [`COSTLY`], by threads for which others of its own leave no processor ([`super::idle`]) |
+//! | [`neighbour::CALLS`] | it behaves, and stands in the same line as [`COSTLY`] ([`super::neighbour`]) |
 //! | [`lines::LEFT`], [`lines::LEAVES`], [`lines::AFTER`] | its writers stand in lines for pipes ([`super::lines`]) |
 //! | [`ends::LEAVES`], [`ends::AFTER`] | it has sessions of which it takes nothing back, and ends them in a full group ([`super::ends`]) |
 
@@ -26,12 +27,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use luo_conformance::user::{as_user, without_privileges};
-use luo_sys::{Device, Errno, Needed, Session, State, Token, Which, memfd, scheduling};
+use luo_sys::{Device, Errno, Needed, Session, State, Token, Which, memfd};
 
 use super::evil::{LET_THROUGH, NEEDY, TRIED};
 use super::inherited::taken;
 use super::small::OfEachKind;
-use super::{ends, lines, shares};
+use super::{ends, idle, lines, neighbour, shares};
 use crate::check::name;
 use crate::program::{PAUSE, READY, stay, wait_to_go, wait_to_go_as};
 
@@ -46,7 +47,6 @@ pub(super) const BARE: &str = "bare";
 pub(super) const COSTLY_AFTER: &str = "costly-after";
 pub(super) const READS: &str = "reads";
 pub(super) const READS_ALONE: &str = "reads-alone";
-pub(super) const IDLE: &str = "idle";
 
 /// Users of [`NUMBERS`]: as of a range of /etc/subuid.
 const FIRST_NUMBER: u32 = 200_000;
@@ -59,9 +59,6 @@ const SET: u64 = 126;
 const THREADS: usize = 256;
 /// Threads that read.
 const READERS: usize = 512;
-/// Threads that do nothing but take the processors, for each of which one of [`IDLE`]'s makes
-/// costly calls.
-const SPINNERS: usize = 16;
 /// The session with a file that all files of [`COSTLY`] need.
 const BASE: &str = "costly-base";
 
@@ -79,7 +76,10 @@ pub(super) fn main(part: &str) -> Option<Result<()>> {
         COSTLY_AFTER => costly_after(),
         READS => reads(READS, READERS),
         READS_ALONE => reads(READS_ALONE, 1),
-        IDLE => idle(),
+        neighbour::CALLS => neighbour::main(),
+        idle::IDLE => idle::main(),
+        idle::LEAVES => idle::leave(),
+        idle::AFTER => idle::after(),
         lines::LEFT => lines::main(),
         lines::LEAVES => lines::leave(),
         lines::AFTER => lines::after(),
@@ -255,7 +255,7 @@ fn pair(thread: u64) -> (Token, Needed) {
     (Token(at), Needed::Here(Token(2 * SET - 1 - at)))
 }
 
-fn call_costly(device: &Device, session: &Session, thread: u64) {
+pub(super) fn call_costly(device: &Device, session: &Session, thread: u64) {
     let (file, on) = pair(thread);
     let _ = session.add_dependency(file, on);
     let (_, on) = pair(thread);
@@ -263,29 +263,6 @@ fn call_costly(device: &Device, session: &Session, thread: u64) {
     let _ = session.list_files();
     let _ = session.list_dependencies(Token(2 * SET - 1));
     let _ = device.list_sessions(Which::All);
-}
-
-/// Who has the lock is a thread for which there is no processor: others of the same user take all
-/// of them.
-fn idle() -> Result<()> {
-    let (device, session) = prepare_costly()?;
-    wait_to_go_as(IDLE);
-    std::thread::scope(|scope| {
-        for _ in 0..SPINNERS {
-            scope.spawn(|| {
-                loop {
-                    core::hint::spin_loop();
-                }
-            });
-        }
-        // A thread that never runs would not say that it has tried.
-        let turns = || {
-            let _ = scheduling::set(scheduling::Policy::Idle);
-        };
-        storm_as(SPINNERS, turns, |thread| {
-            call_costly(&device, &session, thread);
-        })
-    })
 }
 
 /// Reads, as anybody may.
@@ -308,7 +285,7 @@ fn reads(part: &str, threads: usize) -> Result<()> {
 }
 
 /// The sets of [`costly`], and how long a search takes.
-fn prepare_costly() -> Result<(Device, Session)> {
+pub(super) fn prepare_costly() -> Result<(Device, Session)> {
     let device = Device::open()?;
     let session = device.create_session(&name(COSTLY))?;
     let base = device.create_session(&name(BASE))?;
@@ -358,7 +335,11 @@ fn storm(threads: usize, calls: impl Fn(u64) + Sync) -> Result<()> {
 }
 
 /// As [`storm`]; each thread does something before its second round of calls.
-fn storm_as(threads: usize, turns: impl Fn() + Sync, calls: impl Fn(u64) + Sync) -> Result<()> {
+pub(super) fn storm_as(
+    threads: usize,
+    turns: impl Fn() + Sync,
+    calls: impl Fn(u64) + Sync,
+) -> Result<()> {
     let all_are_there = Barrier::new(threads);
     std::thread::scope(|scope| {
         for thread in 0..threads as u64 {

@@ -13,7 +13,7 @@ use crate::port;
 use crate::program::{Program, READY};
 
 /// Calls that are timed.
-const CALLS: usize = 200;
+pub(super) const CALLS: usize = 200;
 
 /// Between two of those.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -26,20 +26,25 @@ const FACTOR: u32 = 8;
 const LEAST: Duration = Duration::from_micros(500);
 
 /// How long calls of the administrator's take.
-struct Took {
-    half: Duration,
-    longest: Duration,
+pub(super) struct Took {
+    pub(super) half: Duration,
+    pub(super) longest: Duration,
 }
 
 impl Took {
-    /// Of a thread that always has a processor, so that it waits for the lock alone.
+    /// A call that wants the lock once.
     fn now(device: &Device) -> Result<Self> {
+        Self::of(|| Ok(device.info().map(drop)?))
+    }
+
+    /// Calls of a thread that always has a processor, so that it waits for locks alone.
+    pub(super) fn of(call: impl Fn() -> Result<()> + Sync) -> Result<Self> {
         let timed = || -> Result<Vec<Duration>> {
             scheduling::set(scheduling::Policy::First)?;
             let one = |_| {
                 std::thread::sleep(PAUSE);
                 let begun = Instant::now();
-                device.info()?;
+                call()?;
                 Ok(begun.elapsed())
             };
             (0..CALLS).map(one).collect()
@@ -55,7 +60,7 @@ impl Took {
 
 impl Before<'_> {
     /// Has a program begin, and times calls beside it.
-    fn beside(
+    pub(super) fn beside(
         &self,
         program: &mut Program,
         part: &str,
@@ -88,37 +93,4 @@ impl Before<'_> {
         ensure!(many.half <= bound, "{:?} of {bound:?}", many.half);
         Ok(())
     }
-
-    /// Threads of a user want the lock that run only when others leave them time, and others of the
-    /// same user have all processors. Who has the lock runs all the same, so nobody waits for longer.
-    pub(super) fn idle_threads(&self, program: &mut Program) -> Result<()> {
-        self.timed.tell("beside threads that run");
-        let took = self.beside(program, programs::IDLE, || {
-            for _ in 0..IDLE_ROUNDS {
-                self.under_attack()?;
-            }
-            Ok(())
-        })?;
-        port::progress(format!(
-            "a call of the administrator's takes {:?}, {:?} at most, beside threads without a processor",
-            took.half, took.longest
-        ));
-        self.timed.tell("beside threads without a processor");
-        ensure!(took.half <= IDLE_HALF, "{:?} of {IDLE_HALF:?}", took.half);
-        ensure!(
-            took.longest <= IDLE_MOST,
-            "{:?} of {IDLE_MOST:?}",
-            took.longest
-        );
-        Ok(())
-    }
 }
-
-/// How long a call may take beside them, half of the calls and the longest: a step of one in each
-/// line, for whose worker the kernel takes a processor away. A thread that had the lock and had to
-/// wait until others let it run would have it for seconds.
-const IDLE_HALF: Duration = Duration::from_millis(20);
-const IDLE_MOST: Duration = Duration::from_millis(500);
-
-/// How often an update is tried beside threads without a processor.
-const IDLE_ROUNDS: u32 = 3;

@@ -57,6 +57,11 @@ impl Timed {
         self.event
     }
 
+    /// A bound, on a machine that checkers slow down.
+    pub(super) fn slowed(&self, bound: Duration) -> Duration {
+        bound * self.slower
+    }
+
     /// Makes an event.
     pub(super) fn event<T>(&self, what: &'static str, does: impl FnOnce() -> T) -> T {
         self.within(self.event, what, does)

@@ -68,8 +68,13 @@ pub(super) fn configure(guest: &Guest, jump: &str) -> Result<()> {
     std::io::copy(&mut source, &mut File::create(INITRD)?)?;
     let image = kexec::next_kernel(guest)?.display().to_string();
     let line = guest.next_line(|_, _| ()).to_line()?;
+    // What is lost so is known, and seen to be so.
+    let ignore = match jump {
+        "direct" => "[checks]\nignore = [\"jump-stores\"]\n",
+        _ => "",
+    };
     let text = format!(
-        "jump = {jump:?}\n[target]\nimage = {image:?}\ninitrd = {INITRD:?}\ncommand_line = {line:?}\n"
+        "jump = {jump:?}\n{ignore}[target]\nimage = {image:?}\ninitrd = {INITRD:?}\ncommand_line = {line:?}\n"
     );
     fs::write("/etc/luod/luod.toml", text)?;
     systemctl(&["restart", LUOD]).map(drop)

@@ -71,7 +71,7 @@ fn direct_loses() -> Result<()> {
     let of_stores = checks.find(|check| check.name == "jump-stores");
     let check = of_stores.with_context(|| format!("{report:?}"))?;
     port::progress(&check.found);
-    ensure!(check.status == CheckStatus::Warning, "{check:?}");
+    ensure!(check.status == CheckStatus::Failed, "{check:?}");
     ensure!(check.found.contains("store.service ("), "{check:?}");
     ensure!(!check.found.contains("luod.service"), "{check:?}");
     Ok(())

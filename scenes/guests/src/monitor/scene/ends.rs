@@ -18,10 +18,10 @@ pub(super) fn run(monitor: &mut Monitor, _boot: usize) -> Result<()> {
         (Act::Fault, 70, "three faults in a row"),
     ] {
         let program = monitor.stage.folder().join("bare");
-        bare::write(&program, Some((0x1000, act)))?;
+        bare::write(&program, 1, Some((0x1000, act)))?;
         ends(monitor, code, words)?;
     }
-    bare::write(&monitor.stage.folder().join("bare"), None)?;
+    bare::write(&monitor.stage.folder().join("bare"), 1, None)?;
     monitor.words = Words::FullPipe;
     monitor.start()?;
     within(PATIENCE, "that somebody waits for the pipe", || {

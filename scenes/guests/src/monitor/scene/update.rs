@@ -13,6 +13,9 @@ fn apart(stood: u64) -> u64 {
     250.max(stood / 20)
 }
 
+/// A gap of more milliseconds is none of scheduling: a kexec takes a second at least.
+const LONG_MS: u64 = 1000;
+
 /// How far a gap by a guest's two clocks may be apart, in microseconds: it is the same gap. What lies
 /// between them is some steps of the guest, on a processor that is emulated.
 const CLOCKS_APART: u64 = 5000;
@@ -49,9 +52,37 @@ pub(super) fn bare(monitor: &mut Monitor, boot: usize) -> Result<()> {
     }
 }
 
-/// How many lines tell of a gap that is none of scheduling: a kexec takes a second at least.
+/// The bare guest, over twenty, in each of which it sees by its own clock how long it stood still,
+/// and no leap beside that.
+pub(super) fn twenty(monitor: &mut Monitor, boot: usize) -> Result<()> {
+    monitor.begin()?;
+    monitor.start()?;
+    if boot > 0 {
+        let stood = resumed(monitor, boot)?;
+        monitor.goes_on()?;
+        let khz = u64::from(super::super::khz()?);
+        let lines = crate::bare::read(&monitor.said())?;
+        let gaps: Vec<_> = lines.iter().map(|line| line.gap / khz).collect();
+        let long: Vec<_> = gaps.into_iter().filter(|gap| *gap > LONG_MS).collect();
+        ensure!(long.len() == boot, "long gaps: {long:?}");
+        let seen = long.last().copied().unwrap_or_default();
+        monitor.say(&format!("hop {boot}: the guest saw {seen} ms"));
+        ensure!(
+            seen.abs_diff(stood) <= apart(stood),
+            "{seen} ms, and {stood} ms"
+        );
+    }
+    monitor.runs()?;
+    monitor.goes_on()?;
+    match boot {
+        20 => Ok(()),
+        _ => monitor.jump(),
+    }
+}
+
+/// How many lines tell of a gap that is none of scheduling.
 fn long_gaps(monitor: &Monitor) -> Result<usize> {
-    let ticks = u64::from(super::super::khz()?) * 1000;
+    let ticks = u64::from(super::super::khz()?) * LONG_MS;
     let lines = crate::bare::read(&monitor.said())?;
     Ok(lines.iter().filter(|line| line.gap > ticks).count())
 }

@@ -40,7 +40,7 @@ fn made_up() -> State {
                 ..SerialState::default()
             },
         },
-        vcpu: Vcpu {
+        vcpus: vec![Vcpu {
             cpuid: (0..3).map(|_| structure!(kvm_cpuid_entry2)).collect(),
             mp_state: structure!(kvm_mp_state),
             regs: structure!(kvm_regs),
@@ -51,10 +51,21 @@ fn made_up() -> State {
             lapic: structure!(kvm_lapic_state),
             msrs: (0..5).map(|_| structure!(kvm_msr_entry)).collect(),
             events: structure!(kvm_vcpu_events),
-        },
+            tsc_offset: 0xf1f2_f3f4_f5f6_f7f8,
+        }],
         writer: "luo-vmm 0.1.0".to_owned(),
         told: 0x1112_1314_1516_1700,
     }
+}
+
+/// The same with a second processor, whose counter is another one.
+fn with_two() -> State {
+    let mut state = made_up();
+    let mut other = made_up().vcpus.remove(0);
+    other.regs.rip = 4711;
+    other.tsc_offset = 42;
+    state.vcpus.push(other);
+    state
 }
 
 fn golden(name: &str) -> std::path::PathBuf {
@@ -81,11 +92,41 @@ fn what_0_1_0_wrote_is_read_and_means_the_same() {
     let state = State::decode(&bytes).unwrap();
     assert_eq!((state.ram, state.clocks), (256 << 20, made_up().clocks));
     assert_eq!(state.devices.serial, made_up().devices.serial);
-    assert_eq!(state.vcpu.regs, made_up().vcpu.regs);
+    assert_eq!(state.vcpus.len(), 1);
+    assert_eq!(state.vcpus[0].regs, made_up().vcpus[0].regs);
+    assert_eq!(state.vcpus[0].tsc_offset, state.clocks.tsc_offset);
     assert_eq!(state.writer, "luo-vmm 0.1.0");
     assert_eq!(state.told, made_up().told);
     // The rest is compared as bytes.
     assert!(state.encode() == bytes);
+}
+
+#[test]
+fn each_processor_is_written_and_read_by_its_number() {
+    let bytes = with_two().encode();
+    let state = State::decode(&bytes).unwrap();
+    assert_eq!(state.vcpus.len(), 2);
+    assert_eq!(state.vcpus[0].regs, made_up().vcpus[0].regs);
+    assert_eq!(state.vcpus[1].regs.rip, 4711);
+    let offsets: Vec<_> = state.vcpus.iter().map(|vcpu| vcpu.tsc_offset).collect();
+    assert_eq!(offsets, [made_up().clocks.tsc_offset, 42]);
+    assert!(state.encode() == bytes);
+    // One that is left out between others, and more than there can be.
+    let numbered = |to: u32| {
+        let mut records: Vec<u8> = Vec::new();
+        for record in parse(&bytes).unwrap() {
+            let which = if record.which == 1 && record.kind != CHIP {
+                to
+            } else {
+                record.which
+            };
+            append(&mut records, &Record { which, ..record });
+        }
+        State::decode(&records).err()
+    };
+    assert_eq!(numbered(2), Some(Refusal::Missing { kind: CPUID }));
+    let what = "which of its kind it is";
+    assert!(matches!(numbered(8), Some(Refusal::Number { what: found, .. }) if found == what));
 }
 
 /// The records of a made-up state, changed.
@@ -130,14 +171,17 @@ fn each_required_record_that_is_missing_is_named_and_the_other_is_not_missed() {
         match kind {
             WRITER => assert_eq!(read.ok().unwrap().writer, ""),
             TOLD => assert_eq!(read.ok().unwrap().told, made_up().clocks.ticks),
+            // One processor has none.
+            OFFSET => assert!(read.is_ok()),
             kind => assert_eq!(read.err(), Some(Refusal::Missing { kind })),
         }
     }
 }
 
 #[test]
-fn a_record_of_another_length_twice_or_of_a_second_processor_is_refused() {
-    for kind in KNOWN.into_iter().filter(|kind| *kind != WRITER) {
+fn a_record_of_another_length_twice_or_of_one_too_many_is_refused() {
+    let there = |kind: &u32| ![WRITER, OFFSET].contains(kind);
+    for kind in KNOWN.into_iter().filter(there) {
         for by in [-1, 1] {
             let read = changed(|records| {
                 let mut records = records.iter_mut();
@@ -157,7 +201,7 @@ fn a_record_of_another_length_twice_or_of_a_second_processor_is_refused() {
         assert_eq!(changed(copy).err(), Some(Refusal::Twice { kind }));
         let read = changed(|records| {
             copy(records);
-            records.last_mut().unwrap().2 = 3;
+            records.last_mut().unwrap().2 = most(kind);
         });
         let what = "which of its kind it is";
         assert_eq!(read.err(), Some(Refusal::Number { kind, what }));
@@ -226,8 +270,18 @@ fn lists_have_a_limit() {
 #[test]
 fn a_state_has_room_with_the_longest_lists() {
     let mut state = made_up();
-    state.vcpu.cpuid = vec![kvm_cpuid_entry2::default(); MOST_CPUID];
-    state.vcpu.msrs = vec![kvm_msr_entry::default(); MOST_MSRS];
+    for vcpu in &mut state.vcpus {
+        vcpu.cpuid = vec![kvm_cpuid_entry2::default(); MOST_CPUID];
+        vcpu.msrs = vec![kvm_msr_entry::default(); MOST_MSRS];
+    }
+    while state.vcpus.len() < MOST_VCPUS {
+        let other = with_two().vcpus.remove(1);
+        state.vcpus.push(Vcpu {
+            cpuid: vec![kvm_cpuid_entry2::default(); MOST_CPUID],
+            msrs: vec![kvm_msr_entry::default(); MOST_MSRS],
+            ..other
+        });
+    }
     let bytes = state.encode().len() as u64;
     assert!(
         bytes + luo_monitor::head::HEAD <= crate::begin::ROOM,

@@ -14,6 +14,7 @@ use luo_core::{Subject, Whom};
 
 use super::flb::FlbTable;
 use super::handler_table::HandlerTable;
+use super::kho::{self, HandedPage};
 use super::subsystem::SubsystemTable;
 use crate::policy::Choice;
 use crate::{boot, policy, reboot, registry};
@@ -196,6 +197,18 @@ unsafe extern "C" fn liveupdate_get_file_incoming(
             // SAFETY: By the caller's promise, who gets the reference.
             unsafe { file.write(needed.cast()) }
         }))
+}
+
+/// A page that the previous kernel preserved, at an untrusted address, or null.
+#[no_mangle]
+extern "C" fn liveupdate_handed_page(address: u64) -> *mut c_void {
+    HandedPage::at(address).map_or(core::ptr::null_mut(), |page| page.as_ptr())
+}
+
+/// Gives such a page to the allocator.
+#[no_mangle]
+extern "C" fn liveupdate_free_handed_page(address: u64) {
+    kho::give_to_allocator(address);
 }
 
 /// # Safety

@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 
 use kernel::bindings;
 use kernel::error::{from_err_ptr, to_result};
+use kernel::ffi::c_void;
 use kernel::prelude::*;
 use luo_abi::handover::BLOCK_SIZE;
 use luo_core::{BlockMemory, HandedMemory, PageError};
@@ -145,6 +146,11 @@ impl HandedPage {
         NonNull::new(page.cast())
             .map(Self)
             .ok_or(PageError::NotPreserved)
+    }
+
+    /// Where it is mapped, for handlers of others.
+    pub(super) fn as_ptr(&self) -> *mut c_void {
+        self.0.as_ptr().cast()
     }
 }
 

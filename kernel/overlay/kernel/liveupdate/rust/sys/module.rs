@@ -23,6 +23,13 @@ impl Owner {
     pub(crate) unsafe fn new(module: *mut bindings::module) -> Self {
         Self(module)
     }
+
+    /// Whether all of it is there: a module's init is over, so what it registers is registered,
+    /// and it stays.
+    pub(crate) fn is_ready(self) -> bool {
+        // SAFETY: An `Owner` is null or a module that is there.
+        unsafe { bindings::luo_module_is_ready(self.0) }
+    }
 }
 
 /// Keeps a module from being unloaded.

@@ -5,7 +5,6 @@ use core::ptr;
 
 use kernel::bindings;
 use kernel::ffi::{c_int, c_uint};
-use kernel::prelude::*;
 use luo_core::pci::Place;
 
 use super::exports::ret;

@@ -47,7 +47,7 @@ impl<'a> Locked<'a> {
     /// most, and takes those that it has waited.
     ///
     /// # Errors
-    /// EBUSY at the end of them; EAGAIN if the task is killed.
+    /// EBUSY at the end of them. That the task is killed does not end them.
     fn new(file: &'a File, patience: &mut u32) -> Result<Self, Errno> {
         // SAFETY: The file is there for the call.
         wait::patiently(patience, || unsafe {
@@ -83,7 +83,7 @@ unsafe extern "C" fn each(data: *mut c_void, bytes: *const c_void, length: usize
 /// patience how many pauses it has waited for who has the pipe locked.
 ///
 /// # Errors
-/// EINVAL for another file; EBUSY at the end of the patience; EAGAIN; ENODATA, EOPNOTSUPP,
+/// EINVAL for another file; EBUSY at the end of the patience; ENODATA, EOPNOTSUPP,
 /// EHWPOISON for what cannot be read; ENOMEM.
 pub(crate) fn look(file: &File, patience: &mut u32, mut work: &mut Each<'_>) -> Result<u64, Errno> {
     if find(file).is_none() {

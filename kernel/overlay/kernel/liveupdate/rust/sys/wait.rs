@@ -85,7 +85,7 @@ pub(crate) struct Killed;
 ///
 /// # Errors
 /// [`Killed`].
-pub(crate) fn pause(milliseconds: u32) -> Result<(), Killed> {
+fn pause(milliseconds: u32) -> Result<(), Killed> {
     // SAFETY: No spinlock is held; `current` is a task that runs.
     let killed = unsafe {
         bindings::schedule_timeout_killable(msecs_to_jiffies(milliseconds) as isize);
@@ -94,6 +94,14 @@ pub(crate) fn pause(milliseconds: u32) -> Result<(), Killed> {
     match killed {
         true => Err(Killed),
         false => Ok(()),
+    }
+}
+
+/// Sleeps for so many milliseconds. That somebody is killed does not end it: it may be who
+/// cancels, and what cannot be preserved again then is gone.
+pub(crate) fn pause_anyway(milliseconds: u32) {
+    if let Err(Killed) = pause(milliseconds) {
+        fsleep(Delta::from_millis(milliseconds.into()));
     }
 }
 
@@ -131,11 +139,7 @@ pub(crate) fn patiently(pauses: &mut u32, mut tries: impl FnMut() -> bool) -> Re
             return Err(Errno::EBUSY);
         }
         let begun = Instant::<Monotonic>::now();
-        // That somebody is killed ends nothing: it may be who cancels, and what cannot be preserved
-        // again then is gone. It does not take long.
-        if let Err(Killed) = pause(PAUSE_MILLIS) {
-            fsleep(Delta::from_millis(PAUSE_MILLIS.into()));
-        }
+        pause_anyway(PAUSE_MILLIS);
         let took = u32::try_from(begun.elapsed().as_millis_ceil()).unwrap_or(u32::MAX);
         *pauses = pauses.saturating_sub((took / PAUSE_MILLIS).max(1));
         done = tries();
@@ -162,8 +166,8 @@ impl Patience {
         self.ticks() == 0
     }
 
-    /// What is left of it, in ticks of the kernel's clock.
-    fn ticks(self) -> c_long {
+    /// What is left of it, in ticks of the kernel's clock; 0 if nothing is.
+    pub(crate) fn ticks(self) -> c_long {
         // The kernel's own word for a sleep that no time ends.
         const WITHOUT_END: c_long = c_long::MAX;
         let Some(until) = self.0 else {

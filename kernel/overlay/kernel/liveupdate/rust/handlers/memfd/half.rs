@@ -11,6 +11,7 @@ use luo_memfd::{read, Format, Found, Run, Strings, Unread};
 
 use super::SEALS;
 use crate::errno;
+use crate::host::in_turn;
 use crate::say::Say;
 use crate::sys::kho::{self, Handed};
 use crate::sys::memfd::{Back, Group, Made, Previous};
@@ -18,6 +19,9 @@ use crate::sys::{account, log, memory};
 
 /// Pages for which it is not looked whether there is room.
 const FEW: u64 = 64;
+
+/// Pages that told of runs which are given away at once.
+const PAGES: usize = 64;
 
 type Place = RBTreeNodeReservation<u64, Option<KBox<Half>>>;
 
@@ -94,7 +98,8 @@ impl Left {
             let Some(part) = self.next() else {
                 break;
             };
-            if !back.get(&Handed::lock(), part) {
+            // The lock is not a user's thread's to have: that may not be let run.
+            if !in_turn(|| back.get(&Handed::lock(), part)) {
                 return Ok(false);
             }
         }
@@ -125,8 +130,9 @@ impl Left {
 
     /// Gives the pages to the allocator that told of the runs.
     fn free_lists(self) {
-        for &address in self.found.pages.iter() {
-            kho::give_to_allocator(address);
+        // In parts, for each of which others wait once.
+        for part in self.found.pages.chunks(PAGES) {
+            in_turn(|| part.iter().copied().for_each(kho::give_to_allocator));
         }
     }
 }

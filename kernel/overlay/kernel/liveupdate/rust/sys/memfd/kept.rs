@@ -13,7 +13,7 @@ use super::run::{run_of, run_to, KeptRun, Referred};
 use super::still::Still;
 use crate::sys::log;
 use crate::sys::memory::flags;
-use crate::sys::wait::{self, Killed};
+use crate::sys::wait;
 
 /// Runs that are looked at in one go.
 const BATCH: usize = 32;
@@ -57,7 +57,7 @@ impl Kept {
     ///
     /// # Errors
     /// ENOMEM; EBUSY if a page that has to be moved is in use for longer; those of moving pages to
-    /// where they can stay; EAGAIN if the task is killed.
+    /// where they can stay. That the task is killed ends none of it.
     pub(crate) fn new(format: Format, still: &Still, end: u64, pauses: &mut u32) -> Result<Self> {
         let mut kept = Self {
             format,
@@ -184,7 +184,7 @@ impl Kept {
                     }
                     why if why == EBUSY && self.pauses > 0 => {
                         self.pauses = self.pauses.saturating_sub(1);
-                        wait::pause(PAUSE_MILLIS).map_err(|Killed| EAGAIN)?;
+                        wait::pause_anyway(PAUSE_MILLIS);
                         continue;
                     }
                     why => {

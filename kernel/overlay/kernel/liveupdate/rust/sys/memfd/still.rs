@@ -34,7 +34,7 @@ impl<'a> Locked<'a> {
     /// waited are taken.
     ///
     /// # Errors
-    /// EBUSY at the end of it; EAGAIN if the task is killed.
+    /// EBUSY at the end of it. That the task is killed does not end it.
     fn patiently(file: &'a File, patience: &mut u32) -> Result<Self, Errno> {
         let mut locked = None;
         wait::patiently(patience, || {
@@ -76,7 +76,7 @@ impl Still {
     /// that it has waited.
     ///
     /// # Errors
-    /// EINVAL for another file; EBUSY if somebody writes to it and does not end; EAGAIN.
+    /// EINVAL for another file; EBUSY if somebody writes to it and does not end.
     pub(crate) fn begin(file: &ARef<File>, patience: &mut u32) -> Result<Self, Errno> {
         if !is_memfd(file) && !is_huge(file) {
             return Err(Errno::EINVAL);

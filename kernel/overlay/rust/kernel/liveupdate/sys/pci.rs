@@ -6,13 +6,53 @@
 
 use core::ptr;
 
+use super::handler::{
+    Handler,
+    HandlerRegistration, //
+};
 use crate::{
     bindings,
     device::DeviceContext,
     error::to_result,
+    liveupdate::FileHandler,
     pci::Device,
     prelude::*, //
 };
+
+/// A handler of files that are PCI devices, registered until this is dropped.
+///
+/// # Invariants
+///
+/// What all such handlers share is registered with it.
+#[must_use = "it is unregistered when this is dropped"]
+pub struct Registration<T: FileHandler> {
+    handler: &'static Handler<T>,
+    // Dropped after what is shared.
+    _registration: HandlerRegistration<T>,
+}
+
+/// Registers a handler of files that are PCI devices.
+///
+/// # Errors
+///
+/// Those of [`Handler::register`], and of registering what they share.
+pub fn register<T: FileHandler>(handler: &'static Handler<T>) -> Result<Registration<T>> {
+    let registration = handler.register()?;
+    // SAFETY: The handler is registered.
+    to_result(unsafe { bindings::pci_liveupdate_register_flb(handler.as_raw()) })?;
+    // INVARIANT: It was just registered.
+    Ok(Registration {
+        handler,
+        _registration: registration,
+    })
+}
+
+impl<T: FileHandler> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant; the handler is registered until all of this is dropped.
+        unsafe { bindings::pci_liveupdate_unregister_flb(self.handler.as_raw()) }
+    }
+}
 
 fn raw<Ctx: DeviceContext>(device: &Device<Ctx>) -> *mut bindings::pci_dev {
     // A `Device` is nothing but that structure.
@@ -26,10 +66,8 @@ pub fn domain<Ctx: DeviceContext>(device: &Device<Ctx>) -> u32 {
 }
 
 /// A device goes on running in the next kernel: the kexec leaves it as it is, but for its
-/// interrupts, which it masks. Called in [`preserve`](super::file::FileHandler::preserve) of a
-/// handler that is registered by
-/// [`register_of_pci`](super::file::Registration::register_of_pci). What the device works on has
-/// to be preserved, too.
+/// interrupts, which it masks. Called in [`preserve`](FileHandler::preserve) of a handler that is
+/// registered by [`register`]. What the device works on has to be preserved, too.
 ///
 /// # Errors
 ///
@@ -57,7 +95,7 @@ pub fn is_incoming<Ctx: DeviceContext>(device: &Device<Ctx>) -> bool {
 }
 
 /// A device from the previous kernel is one like all others now. Called in
-/// [`finish`](super::file::FileHandler::finish).
+/// [`finish`](FileHandler::finish).
 pub fn finish<Ctx: DeviceContext>(device: &Device<Ctx>) {
     // SAFETY: The device is there.
     unsafe { bindings::pci_liveupdate_finish(raw(device)) }

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How long a guest stands still in an update, by three who do not ask each other: the guest, whose
+//! steps are seen in its memory; its monitor, which stops it and lets it go on; and the agent, which
+//! asks the monitor for both. And where that time goes.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use luo_varlink::{HistoryEntry, Phase, TimelineKind};
+
+use crate::machine::{GUEST, Machine};
+use crate::monitor;
+
+/// How far what they say may be apart.
+const APART: Duration = Duration::from_millis(50);
+
+/// From when a guest is asked to stand still to the jump.
+const TO_THE_JUMP: Duration = Duration::from_millis(100);
+
+/// What a guest stands still beside the time from kernel to kernel.
+const BESIDE: Duration = Duration::from_millis(600);
+
+/// A machine type with a version, so that luo-qemu need not ask QEMU for what an alias stands for.
+const MACHINE: &str = "pc-i440fx-9.0";
+
+/// Updates in a row, each measured.
+pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
+    machine.kind = MACHINE;
+    machine.begin()?;
+    machine.start()?;
+    machine.watch_ticks()?;
+    if boot > 0 {
+        let entry = machine.is_completed()?;
+        machine.runs()?;
+        machine.counts_on()?;
+        measured(machine, boot, &entry)?;
+    }
+    machine.runs()?;
+    machine.counts_on()?;
+    match boot {
+        3 => Ok(()),
+        _ => machine.jump(),
+    }
+}
+
+fn measured(machine: &Machine, boot: usize, entry: &HistoryEntry) -> Result<()> {
+    let khz = u64::from(monitor::khz()?);
+    let (last, first) = machine.ticks_over_the_jump()?;
+    let between = |from: u64, to: u64| -> Result<Duration> {
+        let ticks = to.checked_sub(from).context("the counter went back")?;
+        Ok(Duration::from_micros(ticks.saturating_mul(1000) / khz))
+    };
+    let by_guest = between(last.ticks, first.ticks)?;
+    let by_monitor = monitors(machine)?;
+    let by_agent = entry.away_us(GUEST).context("the agent does not know it")?;
+    let by_agent = Duration::from_micros(by_agent);
+    let to_the_jump = to_the_jump(entry)?;
+    let init = machine.init.context("nobody knows when this boot began")?;
+    let after = between(init, first.ticks)?;
+    let kernels = by_guest.saturating_sub(to_the_jump + after);
+    machine.say(&format!(
+        "hop {boot}: the guest stood still for {} ms; luo-qemu says {} ms, luod {} ms. To the jump {} \
+         ms, from kernel to kernel {} ms, from there to the guest's first step {} ms",
+        by_guest.as_millis(),
+        by_monitor.as_millis(),
+        by_agent.as_millis(),
+        to_the_jump.as_millis(),
+        kernels.as_millis(),
+        after.as_millis(),
+    ));
+    for (who, said) in [("luo-qemu", by_monitor), ("luod", by_agent)] {
+        let apart = said.abs_diff(by_guest);
+        ensure!(apart <= APART, "{who} is {} ms apart", apart.as_millis());
+    }
+    ensure!(to_the_jump <= TO_THE_JUMP, "the jump came late");
+    ensure!(to_the_jump + after <= BESIDE, "the guest came late");
+    Ok(())
+}
+
+/// For how long the guest stood still, as luo-qemu has said it of itself.
+fn monitors(machine: &Machine) -> Result<Duration> {
+    let output = machine.stage.luoctl("inspect").arg(GUEST).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let (_, stood) = text
+        .split_once("stood still for ")
+        .with_context(|| format!("luoctl inspect says: {text}"))?;
+    let seconds: f64 = stood.split(' ').next().unwrap_or_default().parse()?;
+    Ok(Duration::try_from_secs_f64(seconds)?)
+}
+
+/// From when the guest was asked to stand still to the jump.
+fn to_the_jump(entry: &HistoryEntry) -> Result<Duration> {
+    let mut lines = entry.timeline.iter();
+    let asked = lines.find(|line| {
+        line.kind == TimelineKind::Asked
+            && line.phase == Phase::Freezing
+            && line.workload.as_deref() == Some(GUEST)
+    });
+    let asked = asked.context("the guest was not asked to stand still")?;
+    let mut phases = entry.phases().into_iter();
+    let jump = phases.find(|time| time.phase == Phase::Jumping);
+    let jump = jump.context("there was no jump")?.begin;
+    let took = jump.checked_sub(asked.time_us);
+    Ok(Duration::from_micros(took.context("the clock went back")?))
+}
