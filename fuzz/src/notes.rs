@@ -8,9 +8,9 @@
 //! held.
 
 use luo_abi::handover::BLOCK_SIZE;
-use luo_abi::note::{Eventfd, Head, Held, Pipe, Timerfd};
+use luo_abi::note::{Eventfd, GuestMemfd, Head, Held, KvmVm, MOST_CAPABILITIES, Pipe, Timerfd};
 use luo_abi::pci::PCI_MAGIC;
-use luo_core::note::{Note, read, resumed, write};
+use luo_core::note::{Note, calls_of, can_be_repeated, read, resumed, write};
 use luo_core::pci::Devices;
 use luo_core::{Digest, PageError, pipe};
 use zerocopy::{FromBytes, IntoBytes};
@@ -31,7 +31,9 @@ const IS_TIMER: u8 = 1;
 const IS_RIGHT: u8 = 2;
 const HAS_LENGTH: u8 = 4;
 const IS_PIPE: u8 = 8;
-const IS_DEVICES: u8 = 16;
+const IS_MACHINE: u8 = 16;
+const IS_GUEST_MEMORY: u8 = 32;
+const IS_DEVICES: u8 = 64;
 
 /// Bytes of a head before its checksum.
 const SUMMED: usize = size_of::<Head>() - size_of::<u64>();
@@ -55,6 +57,15 @@ pub fn run(data: &[u8]) -> Outcome {
     if how & IS_PIPE != 0 {
         let behind = rest.get(BLOCK_SIZE..).unwrap_or_default();
         return run_pipe(&mut page, behind, is_right);
+    }
+    if how & IS_MACHINE != 0 {
+        return run_machine(&mut page, is_right, length);
+    }
+    if how & IS_GUEST_MEMORY != 0 {
+        if is_right {
+            put_right::<GuestMemfd>(&mut page, length);
+        }
+        return look::<GuestMemfd>(&page).map_or(Outcome::Refused, |_| Outcome::Read);
     }
     if how & IS_TIMER == 0 {
         if is_right {
@@ -97,6 +108,25 @@ fn run_devices(page: &[u8]) -> Outcome {
     let read = Devices::read(&once).expect("what was written can be read");
     read.write(&mut again);
     assert_eq!(once, again);
+    Outcome::Read
+}
+
+/// Reads a virtual machine's note: what it is set up with is what it says, and nothing else.
+fn run_machine(page: &mut [u8], is_right: bool, length: Option<u64>) -> Outcome {
+    if is_right {
+        put_right::<KvmVm>(page, length);
+    }
+    let Some(machine) = look::<KvmVm>(page) else {
+        return Outcome::Refused;
+    };
+    let mut count = 0;
+    for call in calls_of(&machine) {
+        assert!(can_be_repeated(&call), "{call:?}");
+        count += 1;
+    }
+    let said = machine.count;
+    assert_eq!(count, said);
+    assert!(count <= MOST_CAPABILITIES as u64);
     Outcome::Read
 }
 

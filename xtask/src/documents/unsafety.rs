@@ -11,8 +11,9 @@ const ALLOWED: [&str; 6] = [
     "kernel/overlay/lib/tests/luo_edu/sys/",
     "crates/luo-sys/",
     "crates/luo-client-c/",
-    // This file.
+    // What looks for it, and for the words about it.
     "xtask/src/documents/unsafety.rs",
+    "xtask/src/documents/rooms.rs",
 ];
 
 /// The first line with the keyword in code, counted from one.

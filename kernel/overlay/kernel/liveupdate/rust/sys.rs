@@ -11,6 +11,8 @@ pub(crate) mod flb;
 pub(crate) mod handler_table;
 pub(crate) mod kexec;
 pub(crate) mod kho;
+#[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+pub(crate) mod kvm;
 pub(crate) mod lent;
 pub(crate) mod line;
 pub(crate) mod log;
