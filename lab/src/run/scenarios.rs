@@ -2,6 +2,7 @@
 //! The scenarios.
 
 mod bench;
+mod devices;
 mod guests;
 mod systemd;
 mod users;
@@ -52,6 +53,7 @@ fn scenario(name: &str, guest: &'static str, proves: &'static str) -> Scenario {
         initrd: 0,
         timeout: BASE_TIMEOUT,
         processors: Processors::TWO,
+        devices: &[],
         load: None,
         expect: Expect {
             cases: 1,
@@ -496,6 +498,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 "a machine of 1 GiB with an initrd of 300 MiB",
             )
         },
+        devices::edu(),
         systemd::packages(),
         systemd::many(),
         systemd::stores(),

@@ -14,6 +14,8 @@ use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, Level};
 use luo_core::note::Unread;
 use luo_core::ops::Report;
+#[cfg(CONFIG_PCI_LIVEUPDATE)]
+use luo_core::pci::Running;
 use luo_core::{
     Access, Compat, Engine, Error, Failure, FileName, Host, Lock, PageError, Part, UserKinds, Wake,
     Whom, Woken, QUEUES,
@@ -61,6 +63,10 @@ pub(crate) struct Linux {
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
     pools: SpinLock<PoolsPage>,
+    /// PCI devices that go on running through a kexec.
+    #[cfg(CONFIG_PCI_LIVEUPDATE)]
+    #[pin]
+    devices: Mutex<Running<PreservedPage>>,
 }
 
 /// Those whose step has to wait for another.
@@ -155,6 +161,8 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             halves <- new_spinlock!(Halves::new(), "luo_halves"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             pools <- new_spinlock!(None, "luo_pools"),
+            #[cfg(CONFIG_PCI_LIVEUPDATE)]
+            devices <- new_mutex!(Running::NONE, "luo_devices"),
         }),
         GFP_KERNEL,
     )?;
@@ -471,6 +479,14 @@ impl Linux {
     /// Keeps a memfd that is half restored.
     pub(crate) fn keep_half(&self, data: u64, half: KBox<Half>) {
         self.halves.lock().keep(data, half);
+    }
+}
+
+#[cfg(CONFIG_PCI_LIVEUPDATE)]
+impl Linux {
+    /// Does something with the table of PCI devices, alone.
+    pub(crate) fn with_devices<R>(&self, work: impl FnOnce(&mut Running<PreservedPage>) -> R) -> R {
+        work(&mut self.devices.lock())
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) mod log;
 pub(crate) mod memfd;
 pub(crate) mod memory;
 pub(crate) mod module;
+#[cfg(CONFIG_PCI_LIVEUPDATE)]
+pub(crate) mod pci;
 pub(crate) mod pipe;
 pub(crate) mod random;
 pub(crate) mod seq;
