@@ -8,6 +8,7 @@
 
 mod accounts;
 mod files;
+pub(crate) mod outgoing;
 mod sessions;
 pub(crate) mod under_way;
 
@@ -104,12 +105,12 @@ pub struct Engine<H: Host> {
     pub(crate) accounts: Slab<of::Account, Account>,
     pub(crate) users: Index,
     pub(crate) quotas: Quotas,
-    /// What all users have together, how much that may be, and for which quota the host has
-    /// said already that it is reached. All three go by `Quota`.
+    /// The sum over all users, how much that may be, and for which quota the host has said already
+    /// that it is reached. All three go by `Quota`.
     pub(crate) users_used: Used,
     pub(crate) users_quotas: Quotas,
     pub(crate) users_told: [bool; Quota::ALL.len()],
-    /// Who may take back what is nobody's.
+    /// The callers who may take back a session that is nobody's.
     pub(crate) unowned: Unowned,
     /// A program with privileges has the device open.
     pub(crate) opened: bool,
@@ -136,11 +137,11 @@ pub struct Engine<H: Host> {
     pub(crate) takeovers: u64,
     /// Live updates so far in the chain of kernels.
     pub(crate) update_number: u64,
-    /// What the last reboot of this kernel has lost, if the jump has not come about.
+    /// The losses of the last reboot of this kernel, if the jump has not come about.
     pub(crate) losses: Losses,
     /// How much the host has been told of in the transition that is under way.
     pub(crate) told: Told,
-    /// What the reboot that brought the machine here has lost.
+    /// The losses of the reboot that brought the machine here.
     pub(crate) lost_before: Losses,
 }
 

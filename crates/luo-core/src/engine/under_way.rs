@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Which sessions and files calls that are under way have in their hands; see
-//! `crate::under_way`.
+//! The sessions and files that calls under way have in their hands; see `crate::under_way`.
 
 use core::task::Poll;
 

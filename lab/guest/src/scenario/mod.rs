@@ -8,6 +8,7 @@ mod chain;
 mod conformance;
 mod demo;
 mod demo_guest;
+mod device;
 mod failing;
 mod flb;
 mod gigantic;
@@ -48,6 +49,7 @@ const TABLE: &[(&str, Scenario)] = &[
     ("conformance", conformance::run),
     ("demo", demo::run),
     ("demo-vm", demo_guest::run),
+    ("device", device::run),
     ("failing", failing::run),
     ("gigantic", gigantic::run),
     ("guests", guests::run),

@@ -34,8 +34,9 @@ const ROUNDS: u32 = 3;
 /// Bytes of a file of the administrator's.
 const LENGTH: u64 = 64 << 12;
 
-/// The session whose files the administrator takes back beside them.
+/// The session whose files the administrator takes back beside them, and how many those are.
 const BESIDE: &str = "beside";
+const TAKEN: usize = 64;
 
 impl Before<'_> {
     /// Threads of a user want the lock, preserve and take back that run only when others leave
@@ -60,7 +61,7 @@ impl Before<'_> {
     fn keeping(&self) -> Result<Took> {
         let file = fill::memfd("beside", LENGTH, contents(LENGTH))?;
         let (session, token) = (&self.session, Token(150));
-        Took::of(|| {
+        Took::of(CALLS, || {
             session.preserve_fd(&file, token)?;
             Ok(session.unpreserve_fd(token)?)
         })
@@ -69,7 +70,7 @@ impl Before<'_> {
     /// Leaves files for [`take_back_beside`], and has the program leave its own.
     pub(super) fn leave_idle(&self) -> Result<(Session, Program)> {
         let session = self.device.create_session(&name(BESIDE))?;
-        for token in 0..CALLS as u64 {
+        for token in 0..TAKEN as u64 {
             let file = fill::memfd("beside", LENGTH, contents(token))?;
             session.preserve_fd(file, Token(token))?;
         }
@@ -87,7 +88,7 @@ pub(super) fn take_back_beside(device: &Device, groups: &Groups) -> Result<()> {
     program.says(READY, 1, PATIENCE)?;
     groups::storm_of(&mut program, idle::AFTER)?;
     let next = AtomicU64::new(0);
-    let took = Took::of(|| {
+    let took = Took::of(TAKEN, || {
         let token = next.fetch_add(1, Ordering::Relaxed);
         Ok(session.retrieve_fd(Token(token)).map(drop)?)
     })?;

@@ -407,6 +407,8 @@ impl<'a> Before<'a> {
 
     /// The reboot, with all of them there.
     fn jump(self, guest: &Guest) -> Result<()> {
+        // As long as nobody else calls.
+        let idle = self.leave_idle()?;
         let mut costly = self.costly(COSTLY, programs::COSTLY)?;
         let (endless, given) = (Endless::new()?, forge::open()?);
         let callbacks = [endless.callbacks()?.to_vec(), vec![preserves(&given)?]].concat();
@@ -416,7 +418,7 @@ impl<'a> Before<'a> {
         groups::storm_of(&mut costly, programs::COSTLY)?;
         let program = self.give(programs::HOLDS_FROZEN, &given)?;
         let mut shares = self.share_frozen()?;
-        let left = (ending::leave(self.groups)?, self.leave_idle()?);
+        let left = (ending::leave(self.groups)?, idle);
         let mut lines = self.groups.start(LINER, lines::LEAVES, &[])?;
         lines.says(program::READY, 1, PATIENCE)?;
         self.timed

@@ -34,11 +34,11 @@ pub(super) struct Took {
 impl Took {
     /// A call that wants the lock once.
     fn now(device: &Device) -> Result<Self> {
-        Self::of(|| Ok(device.info().map(drop)?))
+        Self::of(CALLS, || Ok(device.info().map(drop)?))
     }
 
     /// Calls of a thread that always has a processor, so that it waits for locks alone.
-    pub(super) fn of(call: impl Fn() -> Result<()> + Sync) -> Result<Self> {
+    pub(super) fn of(times: usize, call: impl Fn() -> Result<()> + Sync) -> Result<Self> {
         let timed = || -> Result<Vec<Duration>> {
             scheduling::set(scheduling::Policy::First)?;
             let one = |_| {
@@ -47,12 +47,12 @@ impl Took {
                 call()?;
                 Ok(begun.elapsed())
             };
-            (0..CALLS).map(one).collect()
+            (0..times).map(one).collect()
         };
         let took = std::thread::scope(|scope| scope.spawn(timed).join());
         let mut took = took.map_err(|_| anyhow!("the thread has ended"))??;
         took.sort_unstable();
-        let half = took.get(CALLS / 2).copied().unwrap_or_default();
+        let half = took.get(times / 2).copied().unwrap_or_default();
         let longest = took.last().copied().unwrap_or_default();
         Ok(Self { half, longest })
     }
