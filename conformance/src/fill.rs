@@ -45,13 +45,21 @@ impl Prng {
 ///
 /// # Errors
 /// If there is not enough memory.
-pub fn memfd(name: &str, length: u64, mut prng: Prng) -> Result<File> {
+pub fn memfd(name: &str, length: u64, prng: Prng) -> Result<File> {
     let file = memfd::create(name, length)?;
+    write(&file, length, prng)?;
+    Ok(file)
+}
+
+/// Writes the first `length` bytes of a file, from `prng`.
+///
+/// # Errors
+/// If there is not enough memory.
+pub fn write(file: &File, length: u64, mut prng: Prng) -> Result<()> {
     chunks(length, |offset, buffer| {
         prng.bytes(buffer);
         Ok(file.write_all_at(buffer, offset)?)
-    })?;
-    Ok(file)
+    })
 }
 
 /// Asserts that `file` has `length` bytes and all of them come from `prng`.

@@ -13,7 +13,9 @@
 //! hears of the end of this process, whatever ends it, by the socket between the two,
 //! and ends all that is below it then.
 
+mod init;
 mod orphans;
+mod step;
 
 use core::mem::MaybeUninit;
 use std::io;
@@ -28,6 +30,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
+use self::step::{MESSAGE, Step, message};
 use crate::error::{Error, Result};
 use crate::seccomp::{Instruction, Listener};
 
@@ -51,42 +54,6 @@ pub enum SpawnError {
     /// The command cannot be executed.
     #[error("{0}")]
     Command(#[from] io::Error),
-}
-
-/// The steps before the command is executed, as a message on the control socket:
-/// one byte for the step, four for an error number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-enum Step {
-    Listener = b'L',
-    Ended = b'E',
-    NoNewPrivileges = b'p',
-    Filter = b'f',
-    Fork = b'k',
-    Send = b's',
-    Limit = b'l',
-}
-
-impl Step {
-    const FAILURES: [(Self, &'static str); 5] = [
-        (Self::NoNewPrivileges, "prctl(PR_SET_NO_NEW_PRIVS)"),
-        (Self::Filter, "seccomp(SET_MODE_FILTER, NEW_LISTENER)"),
-        (Self::Fork, "clone"),
-        (Self::Send, "sendmsg"),
-        (Self::Limit, "setrlimit(RLIMIT_NOFILE)"),
-    ];
-
-    fn of_failure(byte: u8) -> Option<&'static str> {
-        let found = Self::FAILURES.iter().find(|(step, _)| *step as u8 == byte);
-        found.map(|&(_, call)| call)
-    }
-}
-
-const MESSAGE: usize = 5;
-
-fn message(step: Step, number: i32) -> [u8; MESSAGE] {
-    let [a, b, c, d] = number.to_ne_bytes();
-    [step as u8, a, b, c, d]
 }
 
 /// How many descriptors a process may have: now, and at most.
@@ -217,7 +184,7 @@ fn begin(
     };
     match forked {
         0 => {}
-        child if child > 0 => be_init(socket.as_raw_fd(), child as libc::pid_t),
+        child if child > 0 => init::be_init(socket.as_raw_fd(), child as libc::pid_t),
         _ => return tell(socket, Step::Fork),
     }
     // SAFETY: takes numbers only.
@@ -302,123 +269,6 @@ fn install(filter: &[libc::sock_filter]) -> Option<OwnedFd> {
         }
     }
     None
-}
-
-/// How long the init waits for news where the kernel sends none of its children.
-const NEWS: libc::c_int = 100;
-
-/// Is the init, until nobody is left.
-fn be_init(socket: RawFd, command: libc::pid_t) -> ! {
-    // Its own end is the supervisor's to decide: what a terminal sends goes to the
-    // others.
-    for signal in [
-        libc::SIGHUP,
-        libc::SIGINT,
-        libc::SIGQUIT,
-        libc::SIGTERM,
-        libc::SIGTSTP,
-        libc::SIGPIPE,
-    ] {
-        // SAFETY: ignoring a signal runs no code.
-        unsafe { libc::signal(signal, libc::SIG_IGN) };
-    }
-    close_all_but(socket);
-    let news = news_of_children();
-    loop {
-        reap(socket, command);
-        let mut fds = [(socket, 0), (news, libc::POLLIN)].map(|(fd, events)| libc::pollfd {
-            fd,
-            events,
-            revents: 0,
-        });
-        let patience = if news < 0 { NEWS } else { -1 };
-        // SAFETY: the kernel writes into the two structures, which are borrowed. One of a
-        // number below zero it passes over.
-        unsafe { libc::poll(fds.as_mut_ptr(), 2, patience) };
-        let [supervisor, children] = fds;
-        // Nobody writes to this end: it says something when the other one is closed.
-        if supervisor.revents != 0 {
-            end_all();
-        }
-        if children.revents != 0 {
-            let mut told = [0u8; 128];
-            // SAFETY: the kernel writes as many bytes as there are, into bytes of ours.
-            unsafe { libc::read(news, told.as_mut_ptr().cast(), told.len()) };
-        }
-    }
-}
-
-/// A descriptor that can be read when a child has ended; below zero where there can be
-/// none.
-fn news_of_children() -> RawFd {
-    // SAFETY: the default for this signal runs no code. The set is a plain one, which the
-    // first call fills, and the kernel reads.
-    unsafe {
-        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
-        let mut set = core::mem::zeroed::<libc::sigset_t>();
-        libc::sigemptyset(&raw mut set);
-        libc::sigaddset(&raw mut set, libc::SIGCHLD);
-        libc::sigprocmask(libc::SIG_BLOCK, &raw const set, core::ptr::null_mut());
-        libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)
-    }
-}
-
-/// Waits for a child; gives 0 if it is not to wait and none has ended, and less if there is
-/// none.
-fn wait(status: &mut libc::c_int, flags: libc::c_int) -> libc::pid_t {
-    loop {
-        // SAFETY: the kernel writes one number at the pointer.
-        let ended = unsafe { libc::wait4(-1, status, flags, core::ptr::null_mut()) };
-        if ended >= 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINTR) {
-            return ended;
-        }
-    }
-}
-
-/// Reaps who has ended, and tells how the command did. Ends with the last of them.
-fn reap(socket: RawFd, command: libc::pid_t) {
-    loop {
-        let mut status = 0;
-        match wait(&mut status, libc::WNOHANG) {
-            0 => return,
-            ended if ended == command => {
-                let bytes = message(Step::Ended, status);
-                // SAFETY: the bytes are borrowed and as many as it says. If nobody reads
-                // them, nobody wants to know.
-                unsafe { libc::write(socket, bytes.as_ptr().cast(), bytes.len()) };
-            }
-            ended if ended < 0 => leave(),
-            _ => {}
-        }
-    }
-}
-
-/// Kills all that is below the init, and ends with it. Whoever loses its parent by that becomes
-/// the init's own child.
-fn end_all() -> ! {
-    // With the init the kernel kills the command at least.
-    while orphans::kill_children() && wait(&mut 0, 0) >= 0 {}
-    leave()
-}
-
-/// Ends this process at once, without handlers of the program that it was forked from.
-fn leave() -> ! {
-    // SAFETY: it takes a number, and does not return.
-    unsafe { libc::_exit(0) }
-}
-
-/// Closes what the init was forked with: its pipes must end when the others close
-/// them.
-fn close_all_but(kept: RawFd) {
-    let kept = libc::c_long::from(kept);
-    for (first, last) in [(0, kept - 1), (kept + 1, libc::c_long::from(u32::MAX))] {
-        if first <= last {
-            // SAFETY: this process makes system calls on `kept` only from here on,
-            // and nothing in it that owns a descriptor is dropped: it ends by
-            // `_exit`.
-            unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-        }
-    }
 }
 
 /// The limit of descriptors of this process, before it was raised; raises it as

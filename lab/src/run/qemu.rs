@@ -132,16 +132,24 @@ pub fn arguments(
     processors: Processors,
 ) -> Vec<String> {
     let text = |path: &Path| path.display().to_string();
-    let Processors { count, code, clock } = processors;
+    let Processors {
+        count,
+        nodes,
+        code,
+        clock,
+    } = processors;
     let (thread, time) = match clock {
         Clock::Host => ("multi", ""),
         Clock::Instructions => ("single", " -icount shift=0,sleep=off"),
     };
     let words = format!(
-        "-accel tcg,thread={thread},tb-size={code} -smp {count}{time} \
+        "-accel tcg,thread={thread},tb-size={code} -smp {count},sockets={nodes}{time} \
          -cpu max -nodefaults -no-user-config -nographic -no-reboot"
     );
     let mut arguments: Vec<String> = words.split(' ').map(str::to_owned).collect();
+    if nodes > 1 {
+        arguments.extend(spread(count, nodes, memory));
+    }
     arguments.extend([
         "-m".into(),
         format!("{memory}M"),
@@ -155,6 +163,20 @@ pub fn arguments(
         cmdline.to_owned(),
     ]);
     arguments
+}
+
+/// Spreads processors and memory over NUMA nodes, of which each is a socket.
+fn spread(count: u32, nodes: u32, memory: u32) -> impl Iterator<Item = String> {
+    let (of_node, size) = (count / nodes, memory / nodes);
+    (0..nodes).flat_map(move |node| {
+        let (first, last) = (node * of_node, (node + 1) * of_node - 1);
+        [
+            "-object".into(),
+            format!("memory-backend-ram,id=node{node},size={size}M"),
+            "-numa".into(),
+            format!("node,nodeid={node},cpus={first}-{last},memdev=node{node}"),
+        ]
+    })
 }
 
 /// QEMU's program.
@@ -480,6 +502,18 @@ mod tests {
         let stat = "7 (qemu (x) y) Z 1 2 3 4 5 6 7 8 9 10 150 75 0 0 20 0 1 0 5";
         let time = processor_time(stat, 100);
         assert_eq!(time, Some(Duration::from_millis(2250)));
+    }
+
+    #[test]
+    fn nodes_have_equal_parts() {
+        let words: Vec<_> = spread(4, 2, 2048).collect();
+        assert_eq!(
+            words.join(" "),
+            "-object memory-backend-ram,id=node0,size=1024M \
+             -numa node,nodeid=0,cpus=0-1,memdev=node0 \
+             -object memory-backend-ram,id=node1,size=1024M \
+             -numa node,nodeid=1,cpus=2-3,memdev=node1"
+        );
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub struct Scenario {
 pub struct Processors {
     /// How many.
     pub count: u32,
+    /// Over how many NUMA nodes they and the memory are spread, in equal parts.
+    pub nodes: u32,
     /// MiB for code that the emulator has translated.
     ///
     /// A kernel that comes after a kexec takes the place of the one before, and QEMU then
@@ -100,8 +102,15 @@ impl Processors {
     /// Of a machine with large programs.
     pub const TWO: Self = Self {
         count: 2,
+        nodes: 1,
         code: 128,
         clock: Clock::Host,
+    };
+
+    /// Each with half of the memory.
+    pub const TWO_WITH_A_NODE_EACH: Self = Self {
+        nodes: 2,
+        ..Self::TWO
     };
 
     /// Of a machine that does little but boot, again and again.
@@ -121,6 +130,7 @@ impl Processors {
     /// would have to wait for each other all the time.
     pub const COUNTED: Self = Self {
         count: 1,
+        nodes: 1,
         code: 128,
         clock: Clock::Instructions,
     };

@@ -226,6 +226,7 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         .kexec("debug", "debug")
         .cases(18)
     });
+    all.push(nodes());
     all
 }
 
@@ -507,14 +508,43 @@ fn gigantic(name: &str, parameters: &[&'static str], proves: &'static str) -> Sc
     }
 }
 
+/// Files with memory of two NUMA nodes. Of the kernels `debug` alone knows of nodes.
+fn nodes() -> Scenario {
+    Scenario {
+        memory: 4096,
+        processors: Processors::TWO_WITH_A_NODE_EACH,
+        cmdline: vec![checked::SCRATCH, "hugepages=0:8,1:8"],
+        expect: Expect {
+            cases: 5,
+            named: &[
+                "each-half-lies-on-its-node",
+                "each-pool-has-lent-its-own",
+                "each-pool-has-its-own",
+                "small-pages-come-back",
+                "huge-pages-come-back",
+            ],
+            exactly: true,
+            kexecs: Some(1),
+        },
+        when: When::All,
+        cost: 60,
+        ..scenario(
+            "debug-nodes",
+            "nodes",
+            "files with memory of two NUMA nodes come back on them",
+        )
+        .kexec("debug", "debug")
+    }
+}
+
 /// A file of `file` MiB goes over a kexec of a machine that has `memory` MiB.
 fn memory(name: &str, memory: u32, file: u32, cost: u32, proves: &'static str) -> Scenario {
     Scenario {
         memory,
         args: vec![format!("mib:{file}")],
         expect: Expect {
-            cases: 2,
-            named: &["comes-back"],
+            cases: 3,
+            named: &["little-is-taken-for-it", "comes-back"],
             exactly: false,
             kexecs: Some(1),
         },

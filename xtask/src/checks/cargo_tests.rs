@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use luo_lab::cache::Cache;
 use luo_lab::fetch::program::{self, Unpacked};
 use luo_lab::fetch::{prereq, qemu, varlinkctl};
@@ -141,9 +141,14 @@ pub(super) fn count(cache: &Cache, name: &str, mut command: Command) -> Result<T
         );
         tally.failures.push(Case::failed(name, detail));
     }
-    for failure in &mut tally.failures {
-        if failure.detail.is_empty() {
-            failure.detail = format!("see {}", log.display());
+    if !tally.failures.is_empty() {
+        // The next run writes over the log.
+        let kept = cache.log(&format!("{name}-failed"));
+        std::fs::copy(&log, &kept).with_context(|| format!("keeping {}", log.display()))?;
+        for failure in &mut tally.failures {
+            if failure.detail.is_empty() {
+                failure.detail = format!("see {}", kept.display());
+            }
         }
     }
     step.done_with(&tally.summary());
@@ -244,6 +249,8 @@ fn summary(line: &str) -> Option<(&str, &str)> {
 /// with another word if it ended by a signal or took too long.
 fn bad_end(line: &str) -> Option<&str> {
     let (word, rest) = line.split_once(" [")?;
+    // Of one that leaves a process behind besides it says `FAIL + LEAK`.
+    let word = word.split(" + ").next().unwrap_or(word);
     let bad = ["FAIL", "TIMEOUT", "LEAK-FAIL", "XFAIL", "ABORT"].contains(&word);
     if !bad && !word.starts_with("SIG") {
         return None;
@@ -325,18 +332,20 @@ mod tests {
              \x20   test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 6 filtered out; finished in 1.28s\n\
              \x20    SIGABRT [   0.100s] (3/7) a d::e\n\
              \x20    TIMEOUT [  60.009s] (4/7) a f\n\
+             \x20 FAIL + LEAK [   2.009s] (5/7) a g\n\
              ────────────\n\
-             \x20    Summary [ 849.543s] 7 tests run: 4 passed (1 slow), 2 failed, 1 timed out, 2 skipped\n\
+             \x20    Summary [ 849.543s] 7 tests run: 3 passed (1 slow), 3 failed (1 due to being leaky), 1 timed out, 2 skipped\n\
              \x20       FAIL [   1.009s] (2/7) a::bin/a tests::c\n\
              \x20    SIGABRT [   0.100s] (3/7) a d::e\n\
              \x20    TIMEOUT [  60.009s] (4/7) a f\n\
              error: test run failed\n",
         );
-        assert_eq!(tally.summary(), "4 passed, 3 failed, 2 skipped");
+        assert_eq!(tally.summary(), "3 passed, 4 failed, 2 skipped");
         let expected = [
             "cargo-test::a::bin/a::tests::c",
             "cargo-test::a::d::e",
             "cargo-test::a::f",
+            "cargo-test::a::g",
         ];
         assert_eq!(failures(&tally), expected);
     }

@@ -14,6 +14,10 @@ use crate::{kexec, memory, port};
 const SUITE: Suite = Suite::new("memory");
 const TOKEN: Token = Token(1);
 const PAGE: u64 = 4096;
+/// Bytes that the kernel may take to preserve a file, and for each GiB of it that lies in few
+/// runs of pages. What else the machine does in that time counts as well.
+const MOST_FOR_A_FILE: u64 = 256 << 10;
+const MOST_FOR_A_GIB: u64 = 64 << 10;
 /// Where memory begins that a device of 32 bits does not reach.
 const HIGH: u64 = 1 << 32;
 
@@ -42,7 +46,15 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         Ok(())
     });
     let session = device.create_session(&name("memory"))?;
+    let before = memory::in_use()?;
     session.preserve_fd(&file, TOKEN)?;
+    let taken = memory::in_use()?.saturating_sub(before);
+    port::progress(format!("to preserve it took {} KiB", taken >> 10));
+    SUITE.case("little-is-taken-for-it", || {
+        let most = MOST_FOR_A_FILE + MOST_FOR_A_GIB * mib.div_ceil(1024);
+        ensure!(taken <= most, "{taken} bytes are more than {most}");
+        Ok(())
+    });
     kexec::go(guest, |_, _| ())
 }
 

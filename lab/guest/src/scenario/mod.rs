@@ -16,6 +16,7 @@ mod handover;
 mod hostile;
 mod hostile_client;
 mod memory;
+mod nodes;
 mod played;
 mod relay;
 mod rfc_client;
@@ -54,6 +55,7 @@ const TABLE: &[(&str, Scenario)] = &[
     ("hostile", hostile::run),
     ("hostile-client", hostile_client::run),
     ("memory", memory::run),
+    ("nodes", nodes::run),
     ("relay", relay::run),
     ("rfc-client", rfc_client::run),
     ("scenes", scenes::run),

@@ -90,7 +90,7 @@ pub(super) fn accounts() -> Scenario {
             kexecs: Some(2),
         },
         memory: 1024,
-        cost: 35,
+        cost: 85,
         ..scenario(
             "accounts",
             "accounts",
