@@ -95,7 +95,6 @@ fn the_kernels_host_has_one_ring() {
         "handler",
         "handlers::memfd",
         "handlers::memfd::half",
-        "handlers::memfd::pools",
         "host",
     ];
     assert_eq!(circles(&host.needs()), [ring]);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What KVM's files leave: a virtual machine, and memory of one (guest_memfd).
+//! Notes of KVM's files: a virtual machine, and memory of one (guest_memfd).
 
 use core::mem::size_of;
 

@@ -3,7 +3,8 @@
 
 use core::task::Poll;
 
-use crate::engine::{set_closed_pending, Engine};
+use crate::engine::changes::set_closed_pending;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
