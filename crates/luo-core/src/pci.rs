@@ -222,7 +222,7 @@ impl Devices {
         }
         let length = usize::try_from(head.length).unwrap_or(usize::MAX);
         let count = length.checked_div(size_of::<Device>()).unwrap_or(0);
-        if length % size_of::<Device>() != 0 || count > MOST {
+        if length.checked_rem(size_of::<Device>()) != Some(0) || count > MOST {
             return Err(Unread::Length(head.length));
         }
         let mut digest = digest_of(&head);

@@ -269,7 +269,7 @@ fn after_jump(
         return Ok(began);
     }
     let place = match waiting {
-        Some(waiting) => Place::Taken(waiting),
+        Some(waiting) => Place::Taken(Box::new(waiting)),
         None => Place::Vacant(vacated(room)?),
     };
     let left = Left {

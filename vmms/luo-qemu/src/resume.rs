@@ -28,7 +28,7 @@ pub enum Place {
     /// None lives, by this lock.
     Vacant(File),
     /// It waits for its RAM.
-    Taken(Waiting),
+    Taken(Box<Waiting>),
 }
 
 /// What the kernel before, or a QEMU that has ended, has left of a guest.

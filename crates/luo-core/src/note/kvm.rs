@@ -63,7 +63,7 @@ impl Note for GuestMemfd {
         identity != 0
             && flags == GUEST_MMAP | GUEST_INIT_SHARED
             && pages != 0
-            && pages % BLOCK_SIZE as u64 == 0
+            && pages.checked_rem(BLOCK_SIZE as u64) == Some(0)
     }
 }
 

@@ -369,6 +369,21 @@ fn ram_range(line: &str) -> Option<(u64, u64)> {
     (what == "System RAM" && end > start).then_some((start, end))
 }
 
+/// A session of which a file has no handler here, and one beside it.
+fn one_waits(c: &mut Composer<'_>, own: &str) -> Result<()> {
+    c.root()?;
+    let [waiting, other] = WAITING;
+    let mut unknown = file(waiting);
+    unknown.compatible = field("nosuch-v1");
+    let (_, owns) = c.block(&[unknown, file(other)])?;
+    let (victim, token) = BESIDE;
+    let (_, victims) = c.block(&[file(token)])?;
+    let records = [session(own, owns, 2), session(victim, victims, 1)];
+    let (_, sessions) = c.block(&records)?;
+    let (_, flbs) = c.test_flbs(2)?;
+    c.point(sessions, flbs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -388,19 +403,4 @@ mod tests {
         assert_eq!(ram_range("  01000000-01ffffff : Kernel code"), None);
         assert_eq!(ram_range("00000000-00000fff : Reserved"), None);
     }
-}
-
-/// A session of which a file has no handler here, and one beside it.
-fn one_waits(c: &mut Composer<'_>, own: &str) -> Result<()> {
-    c.root()?;
-    let [waiting, other] = WAITING;
-    let mut unknown = file(waiting);
-    unknown.compatible = field("nosuch-v1");
-    let (_, owns) = c.block(&[unknown, file(other)])?;
-    let (victim, token) = BESIDE;
-    let (_, victims) = c.block(&[file(token)])?;
-    let records = [session(own, owns, 2), session(victim, victims, 1)];
-    let (_, sessions) = c.block(&records)?;
-    let (_, flbs) = c.test_flbs(2)?;
-    c.point(sessions, flbs)
 }
