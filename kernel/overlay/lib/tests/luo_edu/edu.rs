@@ -243,6 +243,9 @@ impl Edu {
     /// stays in memory.
     pub(crate) fn fill(&self, bytes: &[u8]) -> Result {
         let mut state = self.ours()?;
+        if bytes.is_empty() || bytes.len() > regs::MOST {
+            return Err(EINVAL);
+        }
         self.wait(&mut state)?;
         state.page.as_mut().ok_or(EBUSY)?.write(bytes);
         self.begin(&state, 0, bytes.len())?;
@@ -254,7 +257,7 @@ impl Edu {
     /// Has the device bring bytes from its buffer into memory.
     pub(crate) fn fetch(&self, length: usize) -> Result {
         let state = self.ours()?;
-        if length > PAGE_SIZE {
+        if length == 0 || length > regs::MOST {
             return Err(EINVAL);
         }
         if self.is_running()? {

@@ -8,7 +8,7 @@
 //! Each such device is a file, `/dev/luo_edu0` and so on in the order in which the kernel finds them:
 //!
 //! ```text
-//! pwrite at 0          up to 4096 bytes go into the device's buffer; waits until they are there
+//! pwrite at 0          up to 4088 bytes go into the device's buffer; waits until they are there
 //! pwrite at 4096       4 bytes: a mark, which the device keeps in a register
 //! pwrite at 8192       4 bytes: so many bytes of the buffer are to come into memory; does not wait
 //! pread below 4096     that memory; waits until the device does nothing

@@ -32,3 +32,6 @@ pub(crate) const INTERRUPT: u32 = 4;
 
 /// Its buffer, as it knows it itself.
 pub(crate) const BUFFER: u32 = 0x4_0000;
+/// The most that it brings at once. Its buffer has 4096 bytes, but QEMU aborts where a transfer ends
+/// at the buffer's end, so the last word of eight bytes is left alone.
+pub(crate) const MOST: usize = 4096 - 8;
