@@ -327,10 +327,10 @@ fn leave(composer: &mut Composer<'_>, at: usize, memfd: &Memfd) -> Result<u64> {
     let runs = (memfd.runs)(run);
     let facts = Facts {
         size: PAGE as u64
-            * if runs.iter().any(|run| run.index == 1) {
-                2
-            } else {
-                1
+            * match memfd.format {
+                Format::Huge => 512,
+                _ if runs.iter().any(|run| run.index == 1) => 2,
+                _ => 1,
             },
         position: 0,
         seals: 0,

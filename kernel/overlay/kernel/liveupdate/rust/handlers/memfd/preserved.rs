@@ -95,9 +95,10 @@ impl Preserved {
         let facts = still.facts();
         if changed.map_err(errno::of_kernel)? {
             written.make_room(format, kept.runs(), || linux.alloc_block())?;
+            // What can fail comes before it is noted that nothing is left to be done.
+            *counted = Counted::new(linux, format, kept.runs())?;
             written.write(format, &facts, &strings, kept.runs());
             kept.is_written();
-            *counted = Counted::new(linux, format, kept.runs())?;
         } else {
             written.write_facts(&facts, &strings);
         }
