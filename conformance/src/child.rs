@@ -75,6 +75,8 @@ pub enum Role {
     /// Has the kernel take the second page of the memory that it inherits for one that has failed,
     /// and reads it, which ends it.
     Poison,
+    /// Calls KVM with the virtual machine that it inherits, and exits.
+    Machine,
     /// Is a client of cpr-luo's shape, and then waits to be killed; see [`crate::vmm`].
     Vmm,
     /// Is the owner of a session as far as a step, and then waits to be killed.
@@ -120,6 +122,7 @@ impl Role {
             Self::List,
             Self::Map,
             Self::Poison,
+            Self::Machine,
             Self::Vmm,
         ];
         events.chain(others).chain(steps)
@@ -134,7 +137,9 @@ impl Role {
             Self::Preserve => Some(uapi::SESSION_PRESERVE_FD),
             Self::Retrieve => Some(uapi::SESSION_RETRIEVE_FD),
             Self::List => Some(contract::LIST_FILES),
-            Self::Hold | Self::Map | Self::Poison | Self::Vmm | Self::Own(_) => None,
+            Self::Hold | Self::Map | Self::Poison | Self::Machine | Self::Vmm | Self::Own(_) => {
+                None
+            }
         }
     }
 }
@@ -210,6 +215,11 @@ fn play(role: Role, session: &str) -> Result<()> {
                 map.load(PAGE)?;
             }
             Ok(poisoned?)
+        }
+        Role::Machine => {
+            let machine = luo_sys::kvm::machine(&kvm_ioctls::Kvm::new()?, input)?;
+            let made = machine.create_vcpu(0);
+            made.map(drop).map_err(|why| process::exit(why.errno()))
         }
         Role::Vmm => crate::vmm::run(session, input, say_ready),
         Role::Hold => wait_to_be_killed(input),

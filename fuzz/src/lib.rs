@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`ioctl_arguments`] | ioctls of a program, with its memory |
 //! | [`handover_blocks`] | changes of what a previous kernel left, or all of it |
-//! | [`notes`] | what an eventfd or a timer has left |
+//! | [`notes`] | what small files have left: eventfds, timers, pipes, virtual machines and their memory |
 //! | [`guest_states`] | what a guest has left, without its RAM |
 //! | [`call_traces`] | calls of several clients, and what fails meanwhile |
 //!

@@ -172,6 +172,7 @@ impl Lab {
             cmdline: scenario.kernel_cmdline(),
             memory: scenario.memory,
             processors: scenario.processors,
+            devices: scenario.devices,
             plugin: None,
             timeout: scenario.timeout,
             log: self.console_log(&scenario.name)?,

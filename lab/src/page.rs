@@ -24,6 +24,10 @@ impl Section {
     pub const AGENT: Self = Self::of("docs/benchmarks.md", "bench-agent");
     /// What a run of `cargo xtask test` takes.
     pub const GATE: Self = Self::of("docs/verification.md", "gate");
+    /// The tests of cargo's that take longest.
+    pub const SLOWEST: Self = Self::of("docs/verification.md", "slowest");
+    /// What the rows of [`Self::RUNS`] come to.
+    pub const RUNS_SUM: Self = Self::of("docs/verification.md", "runs-sum");
     /// The last run of whatever `cargo xtask test --all` runs.
     pub const RUNS: Self = Self::of("docs/verification.md", "runs");
 
@@ -111,7 +115,12 @@ mod tests {
     fn pages_have_their_sections() {
         let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let of_benchmarks = [Section::KERNEL, Section::PROFILE, Section::AGENT];
-        let of_tests = [Section::GATE, Section::RUNS];
+        let of_tests = [
+            Section::GATE,
+            Section::SLOWEST,
+            Section::RUNS_SUM,
+            Section::RUNS,
+        ];
         for section in of_benchmarks.into_iter().chain(of_tests) {
             section.read(repo).unwrap();
         }

@@ -88,13 +88,16 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
         bench.agreed.write(&lab.repo)?;
         let mut section = format!(
             "Made by `cargo xtask bench --write`. Instructions:\n\n{counted}\n\
-             Time, as ratios of the medians of {} runs each:\n\n{timed}",
-            args.repeats
+             Time, as ratios of {}:\n\n{timed}",
+            match args.repeats {
+                1 => "one run each".to_owned(),
+                repeats => format!("the medians of {repeats} runs each"),
+            }
         );
         if !apart.is_empty() {
             section += &format!(
-                "\nThe counts of this run against those of the run before, by kernel. What has \
-                 changed in ours since then is in it; mainline's is the same:\n\n{apart}"
+                "\nThe counts of this run against those of the run before, by kernel. In ours \
+                 is what has changed since then:\n\n{apart}"
             );
         }
         Section::KERNEL.write(&lab.repo, &section)?;

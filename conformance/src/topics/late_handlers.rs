@@ -301,10 +301,7 @@ fn users(context: &mut Context<'_>) -> Result<()> {
         same("its error", files[1].error, Some(Errno::EAGAIN))?;
         refused(session.finish(), Errno::EBUSY)
     })?;
-    // Its owner has not to be there when the handler comes.
-    drop(session);
     forge::register(true)?;
-    let session = users_session()?;
     let file = as_user(user, || Ok(session.retrieve_fd(LATE)?))?;
     is_it(context, file)?;
     as_user(user, || Ok(session.finish()?))?;

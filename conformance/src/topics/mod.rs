@@ -22,6 +22,7 @@ mod image;
 mod implicit;
 mod killed;
 mod kinds;
+mod kvm;
 mod late;
 mod late_handlers;
 mod lifetime;
@@ -72,6 +73,7 @@ pub const TOPICS: &[Topic] = &[
     topic("timerfds", timerfds::CASES),
     topic("pipes", pipes::CASES),
     topic("kinds", kinds::CASES),
+    topic("kvm", kvm::CASES),
     topic("finish", finish::CASES),
     topic("faults", faults::CASES),
     topic("killed", killed::CASES),

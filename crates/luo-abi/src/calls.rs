@@ -81,11 +81,11 @@ pub enum Name {
 
 const UNFIXED: &[State] = &[State::Normal, State::Updated];
 
-/// What everybody is to agree to may change; later it is fixed until the update is
-/// cancelled.
+/// A registration may change until everybody is asked to agree to it; later it is fixed until the
+/// update is cancelled.
 const REGISTERS: When = When::In(UNFIXED, Errno::EBUSY);
 
-/// What is preserved may change; later what took part is fixed.
+/// A preserved file may change; later, one that took part is fixed.
 const CHANGES: When = When::OrLate(UNFIXED, Errno::EBUSY);
 
 /// One call.
@@ -101,21 +101,24 @@ pub struct Call {
     pub origin: Origin,
     /// The descriptors that it can be made on.
     pub on: On,
-    /// Whose it is.
+    /// The programs that may make it.
     pub who: Who,
     /// Its argument.
     pub form: Form,
     /// When it is legal.
     pub when: When,
-    /// What it may end with beside what [`Self::form`], [`Self::when`] and [`Self::who`] imply.
+    /// The errors that it may end with beside what [`Self::form`], [`Self::when`] and
+    /// [`Self::who`] imply.
     pub errors: &'static [Errno],
     /// Handlers or subsystems are asked, and an error of theirs is passed on as it is.
     pub asks: bool,
+    /// It moves the whole machine to another state: it is made for all, not for who makes it.
+    pub moves: bool,
     /// Where in the argument the number of the new descriptor is, if it gives one.
     pub gives: Option<usize>,
-    /// What it lists, if it lists.
+    /// The entries that it lists, if it lists.
     pub list: Option<Entries>,
-    /// What it does, as the end of a sentence that begins with its name.
+    /// Its effect, as the end of a sentence that begins with its name.
     pub does: &'static str,
 }
 
@@ -132,6 +135,7 @@ const fn call(name: Name, word: &'static str, command: u32, origin: Origin, on: 
         when: When::Always,
         errors: &[],
         asks: false,
+        moves: false,
         gives: None,
         list: None,
         does: "",
@@ -393,6 +397,7 @@ pub const CALLS: &[Call] = {
             when: When::In(&[State::Normal], E::EINVAL),
             errors: &[E::ENOLINK, E::ENOSPC, E::EAGAIN, E::EBUSY],
             asks: true,
+            moves: true,
             does: "asks everybody to get ready",
             ..call(N::EventPrepare, "EVENT_PREPARE", EVENT_PREPARE, Rfc, Device)
         },
@@ -401,6 +406,7 @@ pub const CALLS: &[Call] = {
             when: When::In(&[State::Prepared], E::EINVAL),
             errors: &[E::ENOLINK, E::ENOSPC, E::EAGAIN, E::EBUSY],
             asks: true,
+            moves: true,
             does: "is the last step before the kexec",
             ..call(N::EventFreeze, "EVENT_FREEZE", EVENT_FREEZE, Rfc, Device)
         },
@@ -408,6 +414,7 @@ pub const CALLS: &[Call] = {
             who: Who::Administrator,
             when: When::In(&[State::Prepared, State::Frozen], E::EINVAL),
             errors: &[E::EAGAIN, E::EBUSY],
+            moves: true,
             does: "undoes prepare, and freeze",
             ..call(N::EventCancel, "EVENT_CANCEL", EVENT_CANCEL, Rfc, Device)
         },
@@ -415,15 +422,16 @@ pub const CALLS: &[Call] = {
             who: Who::Administrator,
             when: When::In(&[State::Updated], E::EINVAL),
             errors: &[E::EAGAIN, E::EBUSY],
+            moves: true,
             does: "ends the update in the next kernel",
             ..call(N::EventFinish, "EVENT_FINISH", EVENT_FINISH, Rfc, Device)
         },
     ]
 };
 
-/// What the first call on an open device can end with besides, whichever it is: before it, what
-/// the previous kernel left is taken over. EIO if that was refused or a handler for it is missing,
-/// EBUSY if it takes too long, EAGAIN for a caller that is killed while it waits.
+/// The errors that the first call on an open device can end with besides, whichever it is: before
+/// it, the handover of the previous kernel is taken over. EIO if that was refused or a handler for
+/// it is missing, EBUSY if it takes too long, EAGAIN for a caller that is killed while it waits.
 pub const TAKE_OVER: [Errno; 3] = [Errno::EIO, Errno::EBUSY, Errno::EAGAIN];
 
 impl Call {

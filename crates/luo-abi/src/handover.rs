@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What one kernel leaves in memory for the next.
+//! The handover: the structures that one kernel leaves in memory for the next.
 //!
 //! Source: `include/linux/kho/abi/luo.h` and `block.h` of Linux 7.3. The
 //! addresses are physical; every structure lies in memory that Kexec HandOver

@@ -14,6 +14,7 @@
 //!   subsystems.
 //! - [`memfd`]: what a memfd leaves for the next kernel, in mainline's format and in ours.
 //! - [`note`]: what an eventfd leaves, and other small files.
+//! - [`pci`]: which PCI devices were left running.
 //! - [`bytes`]: a structure's bytes, at an offset of a page.
 //! - [`errno`]: the error numbers that cross either boundary.
 //!
@@ -52,6 +53,7 @@ pub mod extend;
 pub mod handover;
 pub mod memfd;
 pub mod note;
+pub mod pci;
 pub mod rfc;
 pub mod supplement;
 pub mod uapi;

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What the handler of memfds leaves for the next kernel, as it stands in memory: the
-//! structures of mainline's `memfd-v2`, and ours of `luo-memfd-v1` and `luo-hugetlb-v1`.
-//! `luo-memfd` writes and reads them.
+//! Memfds as their handler leaves them in memory for the next kernel: the structures of
+//! mainline's `memfd-v2`, and ours of `luo-memfd-v1` and `luo-hugetlb-v1`. `luo-memfd` writes and
+//! reads them.
 
 use core::mem::size_of;
 
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// What mainline's `struct memfd_luo_ser` has: 48 bytes, at the start of the head.
+/// The fields of mainline's `struct memfd_luo_ser`: 48 bytes, at the start of the head.
 ///
 /// Source: `include/linux/kho/abi/memfd.h`.
 #[repr(C, packed)]
@@ -48,7 +48,7 @@ pub const NAME_LENGTH: usize = 256;
 /// The longest path of a control group that is handed over, in bytes.
 pub const GROUP_LENGTH: usize = 512;
 
-/// What mainline's handler does not know of a file: 128 bytes, and two strings behind them.
+/// Facts of a file that mainline's handler does not know: 128 bytes, and two strings behind them.
 #[repr(C, packed)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 pub struct Facts {

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What small files leave for the next kernel: a *note*, which is a page with a head and one
+//! Notes, which small files leave for the next kernel: a *note* is a page with a head and one
 //! structure of the file's kind. `luo_core::note` writes and reads them.
 //!
 //! A note grows at its end: [`Head::length`] says how much of it somebody has written. A reader
 //! takes what it knows of that, and refuses features of [`Head::required`] that it does not
 //! know.
 
+mod kvm;
+
 use core::mem::size_of;
 
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+pub use kvm::{
+    Capability, GuestMemfd, KvmVm, GUEST_INIT_SHARED, GUEST_MEMFD, GUEST_MEMFD_MAGIC, GUEST_MMAP,
+    IRQCHIP, KVM_VM, KVM_VM_MAGIC, MOST_CAPABILITIES, PIT, PIT_SPEAKER,
+};
 
 /// The start of a note: 48 bytes.
 #[repr(C, packed)]

@@ -112,7 +112,7 @@ impl fmt::Display for State {
     }
 }
 
-/// What moves the machine from state to state.
+/// An event: it moves the machine from state to state.
 #[repr(u32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Event {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What travels beside `luo-v5`: dependencies, subsystems, and what only this
-//! orchestrator knows of a file.
+//! The supplement, which travels beside `luo-v5`: dependencies, subsystems, and the facts of a
+//! file that only this orchestrator knows.
 //!
 //! An entry of its own in the KHO root tree, which mainline's orchestrator
 //! ignores. It is versioned, bounded and checksummed; its digests cover the
@@ -79,7 +79,7 @@ pub const ROOT_LENGTH: usize = size_of::<Root>().saturating_add(size_of::<Losses
 /// [`Losses::flags`]: there were sessions that could not be read, and so are lost.
 pub const LOST_UNREAD: u64 = 1;
 
-/// What could not be handed over: 40 bytes behind the root, all zero for nothing.
+/// The losses, which could not be handed over: 40 bytes behind the root, all zero for none.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 pub struct Losses {
@@ -105,7 +105,7 @@ pub const KIND_SESSION: u32 = 3;
 /// [`LostFile::kind`].
 pub const KIND_LOST: u32 = 4;
 
-/// What is known of a file beside its `luo-v5` record: 64 bytes.
+/// The facts of a file beside its `luo-v5` record: 64 bytes.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 pub struct FileFacts {
@@ -156,9 +156,8 @@ pub const SESSION_OF_USER: u32 = 4;
 /// nobody's. Of three, one at most is set: this, [`SESSION_OF_USER`], [`SESSION_OF_DEVICE`].
 pub const SESSION_OF_NOBODY: u32 = 8;
 
-/// What is known of a session beside its `luo-v5` record: 64 bytes. Only sessions
-/// with a flag have one. Kernels from before owners were recorded refuse a flag that they
-/// do not know.
+/// The facts of a session beside its `luo-v5` record: 64 bytes. Only sessions with a flag have
+/// one. Kernels from before owners were recorded refuse a flag that they do not know.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 pub struct SessionFacts {
@@ -196,7 +195,7 @@ pub struct LostFile {
 pub struct SubsystemRecord {
     /// Its name, zero-terminated.
     pub name: [u8; COMPAT_LENGTH],
-    /// What it leaves for itself; opaque to the orchestrator.
+    /// The value that it leaves for itself; opaque to the orchestrator.
     pub data: u64,
 }
 

@@ -26,8 +26,8 @@ pub const IOCTL_TYPE: u32 = 0xBA;
 /// Bytes of a session name, the terminating zero included.
 pub const SESSION_NAME_LENGTH: usize = 64;
 
-/// What `readlink /proc/PID/fd/N` of a session descriptor starts with; the
-/// session's name follows. User space recognises sessions by it.
+/// The text that `readlink /proc/PID/fd/N` of a session descriptor starts with; the session's name
+/// follows. User space recognises sessions by it.
 pub const SESSION_LINK_PREFIX: &str = "anon_inode:[luo_session] ";
 
 /// An `_IO` command: no direction, no size, type [`IOCTL_TYPE`].

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What is wanted of the program that calls.
+//! The trait of the program that calls: its memory, its files and its identity.
 
 use luo_abi::errno::Errno;
 use luo_core::{Actor, SessionId, SessionName};
 
-/// Who makes a call, as it is when the call is made.
+/// The caller, as it is when the call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The effective user, as the first user namespace numbers it.
@@ -32,8 +32,8 @@ pub trait Caller {
     /// A free descriptor that is set aside. Dropping it gives it back.
     type Slot;
 
-    /// Who it is now. A descriptor may have been passed on and privileges dropped since
-    /// it was opened, so the opener's identity says nothing about the caller's.
+    /// The caller's identity now. A descriptor may have been passed on and privileges dropped
+    /// since it was opened, so the opener's identity says nothing about the caller's.
     fn identity(&self) -> Identity;
 
     /// On whose behalf the engine acts. A host may know it without asking who it is.

@@ -52,14 +52,28 @@ where
     C: Caller<File = H::File>,
 {
     let call = admit(caller, command, DescriptorKind::Device)?;
-    instance.catch_up(host, caller)?;
     let request = Request {
         host,
         caller,
         call,
         argument,
     };
-    match call.name {
+    if call.moves {
+        host.for_all(|| answer(&request, instance))
+    } else {
+        answer(&request, instance)
+    }
+}
+
+/// Does what was called on the device.
+fn answer<H, C>(request: &Request<'_, H, C>, instance: &Instance) -> Result<(), Errno>
+where
+    H: CallHost,
+    C: Caller<File = H::File>,
+{
+    let host = request.host;
+    instance.catch_up(host, request.caller)?;
+    match request.call.name {
         Name::CreateSession => request.create_session(),
         Name::RetrieveSession => request.retrieve_session(),
         Name::AddDependency => request.add_dependency(instance.session()),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What `/proc/PID/fdinfo/FD` shows of a session's descriptor.
+//! The lines that `/proc/PID/fdinfo/FD` shows of a session's descriptor.
 //!
 //! ```text
 //! luo-name:      vm

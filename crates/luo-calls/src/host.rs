@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What is wanted of a host beside what the engine wants.
+//! The trait of a host that programs call, beside those that the engine wants.
 
 use core::fmt;
 
@@ -27,7 +27,7 @@ pub const LINES_SECONDS: u64 = 10;
 
 /// A host that programs call.
 pub trait CallHost: Lock {
-    /// What this orchestrator calls itself: [`luo_abi::contract::Info::implementation`].
+    /// The name that this orchestrator gives itself: [`luo_abi::contract::Info::implementation`].
     const IMPLEMENTATION: &'static str;
 
     /// Whether more than one may have the device open.
@@ -40,6 +40,13 @@ pub trait CallHost: Lock {
     /// The device has been opened, and what the previous kernel left will be wanted: a host
     /// whose worker takes it over may have it begin. It must not wait for that.
     fn takeover_is_near(&self) {}
+
+    /// Does what is to be done for a call that moves the whole machine
+    /// ([`luo_abi::calls::Call::moves`]). A host that charges a program for the memory that its
+    /// calls take charges nobody for this.
+    fn for_all<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
 
     /// Writes a line to the log. Called without the engine's lock.
     fn say(&self, level: Level, text: fmt::Arguments<'_>);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What one open of the device knows.
+//! One open of the device, and what it remembers.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -17,7 +17,7 @@ pub struct Instance {
     /// The session of the files that are registered here: the bits of its id, 0
     /// before there is one.
     session: AtomicU64,
-    /// What has to be done before the first call has been.
+    /// The work that comes before the first call has been done.
     caught_up: AtomicBool,
     /// The opener who must have closed it before another may open the device, if there may be only
     /// one.
@@ -57,8 +57,8 @@ impl Instance {
         })
     }
 
-    /// What comes before the first call on this instance: what the previous kernel left has to
-    /// be taken over, and each finishes what could not be finished at its close.
+    /// The work before the first call on this instance: the handover of the previous kernel has to
+    /// be taken over, and sessions are finished that could not be finished at their close.
     ///
     /// # Errors
     /// EIO if the handover is refused, ENOMEM, EAGAIN if the caller was killed while it

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What every host says in its log, in the same words.
+//! The lines of the log, in the same words for every host.
 
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
@@ -55,7 +55,7 @@ fn lost_in_all(host: &impl CallHost, losses: &Losses, when: &str) {
     );
 }
 
-/// What the previous kernel left is refused: says once what that means.
+/// The handover of the previous kernel is refused: says once what that means.
 pub fn refused(host: &impl CallHost, why: &Error) {
     host.say(
         Level::Error,

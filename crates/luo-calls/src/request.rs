@@ -18,7 +18,7 @@ use crate::log;
 pub(crate) struct Request<'a, H, C> {
     pub(crate) host: &'a H,
     pub(crate) caller: &'a C,
-    /// What the table says of it.
+    /// Its row in the table.
     pub(crate) call: &'static Call,
     /// The address of its argument.
     pub(crate) argument: u64,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the table says of states is true.
 
+use std::sync::atomic::Ordering;
+
 use luo_abi::calls::{Call, DescriptorKind, Name, CALLS};
 use luo_abi::contract::{Dependency, List, UnpreserveFd};
 use luo_abi::errno::Errno;
@@ -191,5 +193,23 @@ fn an_event_is_legal_where_the_engine_says() {
                 "{event} in {state}"
             );
         }
+    }
+}
+
+/// A host charges nobody for an event, and each caller for all else.
+#[test]
+fn an_event_alone_is_for_all() {
+    let (host, instance, _, program) = cold();
+    for call in CALLS
+        .iter()
+        .filter(|call| call.on.takes(DescriptorKind::Device))
+    {
+        let before = host.for_all.load(Ordering::SeqCst);
+        // Whatever comes of it: no argument is given.
+        let _ = on_device(&host, &program, &instance, call.command, 0);
+        let is_event = call.word.starts_with("EVENT_");
+        let was = host.for_all.load(Ordering::SeqCst) - before;
+        assert_eq!(was, u64::from(is_event), "{}", call.word);
+        assert_eq!(call.moves, is_event, "{}", call.word);
     }
 }

@@ -1,74 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The examples, in Rust, C and Python, do what they say: under the simulator, over updates.
+//! The examples, in Rust, Go and Python, do what they say: under the simulator, over updates.
+//! Those in C are run by the tests of luo-client-c.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use luo_sim::{Program, Simulator};
 use luo_varlink::client::{Method, Registered};
-use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::fake::Fake;
-
-fn simulate(program: Program, boots: usize) -> String {
-    let outcome = Simulator::new()
-        .each_boot(program)
-        .at_most(boots)
-        .capture()
-        .run()
-        .unwrap();
-    let output = outcome.output();
-    assert!(outcome.success(), "{:?}: {output}", outcome.ending);
-    assert_eq!(outcome.boots.len(), boots);
-    output
-}
-
-/// Takes the counting workload through two updates, with an agent.
-#[track_caller]
-fn counts(program: &Path) {
-    assert!(program.exists(), "{} is not built", program.display());
-    let guest = crate::guest();
-    let program = program.to_str().unwrap();
-    let output = simulate(Program::new(guest).args(["agent", "3", program]), 3);
-    // Between the end of the agent and its own the simulator leaves a workload a moment
-    // in which it may complain; a kernel does not.
-    let starts: Vec<_> = output
-        .lines()
-        .filter(|line| line.starts_with("start"))
-        .collect();
-    assert_eq!(starts, ["start 1", "start 2", "start 3"], "{output}");
-}
-
-/// An example in C, compiled with all warnings as errors.
-fn compile(name: &str, into: &TempDir, library: &[&str]) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../luo-client-c");
-    let program = into.path().join(name);
-    let done = Command::new("cc")
-        .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
-        .arg("-I")
-        .arg(folder.join("include"))
-        .arg(folder.join("examples").join(name).with_extension("c"))
-        .arg("-o")
-        .arg(&program)
-        .args(library)
-        .output()
-        .expect("a C compiler, which these tests take, runs as `cc`");
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{said}");
-    program
-}
-
-/// The library for C is not made anew while its lock is held. One test has cargo build it, and cargo
-/// removes what it writes again, which the linker of another one then does not find.
-fn library(change: FlockOperation) -> fs::File {
-    let lock = crate::built().join("libluo_client_c.lock");
-    let lock = fs::File::create(lock).unwrap();
-    flock(&lock, change).unwrap();
-    lock
-}
+use crate::simulated::counts;
 
 /// Where there is no agent a reader's first run fails: by a sentence, not by a structure.
 #[test]
@@ -95,80 +38,6 @@ fn the_workload_in_rust_fails_by_a_sentence() {
 fn the_workload_in_rust_counts_its_starts() {
     // Built with the tests: `cargo test -p luo-client`, not `--test client` alone.
     counts(&crate::built().join("../examples/workload"));
-}
-
-#[test]
-fn the_workload_in_c_counts_its_starts() {
-    let folder = tempfile::tempdir().unwrap();
-    let _there = library(FlockOperation::LockShared);
-    // As it is installed: by the name that programs link, and by that they look for.
-    let shared = crate::built().join("libluo_client_c.so");
-    for name in ["libluo_client.so", "libluo_client.so.0"] {
-        std::os::unix::fs::symlink(&shared, folder.path().join(name)).unwrap();
-    }
-    let path = folder.path().to_str().unwrap();
-    let (search, find) = (format!("-L{path}"), format!("-Wl,-rpath,{path}"));
-    let program = compile("workload", &folder, &[&search, &find, "-lluo_client"]);
-    let needs = Command::new("ldd").arg(&program).output().unwrap();
-    let needs = String::from_utf8_lossy(&needs.stdout).into_owned();
-    assert!(needs.contains("libluo_client.so.0"), "{needs}");
-    // The copy in the folder is found when the workload runs.
-    assert!(fs::exists(folder.path().join("libluo_client.so.0")).unwrap());
-    counts(&program);
-}
-
-/// As docs/integrate.md says it, from a checkout and a file to a program that runs.
-#[test]
-fn a_program_in_c_is_built_from_nothing() {
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let checkout = checkout.canonicalize().unwrap();
-    let book = fs::read_to_string(checkout.join("docs/integrate.md")).unwrap();
-    let fenced = |language: &str| {
-        let (_, rest) = book.split_once(&format!("```{language}\n")).unwrap();
-        rest.split_once("```").unwrap().0.to_owned()
-    };
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path();
-    fs::write(path.join("workload.c"), fenced("c")).unwrap();
-    std::os::unix::fs::symlink(&checkout, path.join("luo-rust")).unwrap();
-    // What is built for tests is there already.
-    let script = fenced("sh").replace("install-c ", "install-c --debug ");
-    assert!(script.contains("--debug"), "{script}");
-    let making = library(FlockOperation::LockExclusive);
-    let done = Command::new("sh")
-        .args(["-e", "-c", &script])
-        .current_dir(path)
-        .env("HOME", path)
-        .env("CARGO_HOME", cargo_home())
-        .env("RUSTUP_HOME", rustup_home())
-        .env_remove("PKG_CONFIG_PATH")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "{said}");
-    drop(making);
-    let needs = Command::new("ldd")
-        .arg(path.join("workload"))
-        .output()
-        .unwrap();
-    let needs = String::from_utf8_lossy(&needs.stdout).into_owned();
-    assert!(needs.contains("luo/lib/libluo_client.so.0"), "{needs}");
-    counts(&path.join("workload"));
-}
-
-/// Where cargo and rustup keep their things, unless their variables say it.
-fn home(variable: &str, folder: &str) -> PathBuf {
-    let named = std::env::var_os(variable).map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(folder);
-    named.unwrap_or_else(home)
-}
-
-fn cargo_home() -> PathBuf {
-    home("CARGO_HOME", ".cargo")
-}
-
-fn rustup_home() -> PathBuf {
-    home("RUSTUP_HOME", ".rustup")
 }
 
 #[test]
@@ -215,18 +84,6 @@ fn ends_by_a_sentence_where_files_may_not_grow(program: &Path) {
     assert!(said.contains("file too large"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     agent.done();
-}
-
-#[test]
-fn memory_goes_over_a_kexec_in_c() {
-    let folder = tempfile::tempdir().unwrap();
-    let _there = library(FlockOperation::LockShared);
-    let library = crate::built().join("libluo_client_c.a");
-    let library = [library.to_str().unwrap(), "-lpthread", "-ldl", "-lm"];
-    let program = compile("kernel", &folder, &library);
-    let program = program.to_str().unwrap();
-    let output = simulate(Program::new(program).args([program]), 2);
-    assert_eq!(output, "hello from guest-7\n");
 }
 
 /// Where memfds are not executable unless their makers ask for it, what the examples preserve

@@ -7,6 +7,7 @@ mod hostile;
 mod lost;
 mod manifest;
 mod regions;
+mod simulated;
 mod tools;
 mod wire;
 mod workload;

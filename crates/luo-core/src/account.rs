@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What each user has of the machine.
+//! The accounts of users: how much of the machine each user has.
 //!
 //! A user without privileges who may open the device gets sessions, files in them,
 //! dependencies among those and bytes of memory that the files keep, up to
-//! [`Quotas`](crate::Quotas). What came from the previous kernel counts until it is
-//! finished; a copy that carries it on to the next does not count once more. What is there
-//! already is never taken away: a quota says what may be added.
+//! [`Quotas`](crate::Quotas). A session of the previous kernel counts until it is finished; the
+//! copy that carries it on to the next kernel does not count once more. A quota says how much
+//! may be added: nothing that is there already is taken away.
 //!
-//! A user is a number of the first user namespace. Whoever has several, by /etc/subuid and
-//! user namespaces, has an account for each; what all have together is bounded as well.
+//! A user is a number of the first user namespace. A person with several numbers, by /etc/subuid
+//! and user namespaces, has an account for each; the sum of all accounts is bounded as well.
 
 use crate::host::Host;
 use crate::id::{of, AccountId};
@@ -79,7 +79,7 @@ impl Used {
     }
 }
 
-/// What a user has.
+/// The account of a user.
 pub(crate) struct Account {
     pub(crate) user: u32,
     /// The user has the device open.
@@ -134,8 +134,8 @@ impl Account {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opener(pub(crate) Actor);
 
-/// Whose closed sessions waited for a file that is gone. Each user's account says the same
-/// for that user.
+/// The users and administrators whose closed sessions waited for a file that is gone. Each user's
+/// account says the same for that user.
 #[derive(Clone, Copy)]
 pub(crate) struct Retries {
     /// Anybody's.

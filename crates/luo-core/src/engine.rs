@@ -7,7 +7,9 @@
 //! `lock_session` for a whole session (`under_way`).
 
 mod accounts;
+pub(crate) mod changes;
 mod files;
+pub(crate) mod outgoing;
 mod sessions;
 pub(crate) mod under_way;
 
@@ -104,12 +106,12 @@ pub struct Engine<H: Host> {
     pub(crate) accounts: Slab<of::Account, Account>,
     pub(crate) users: Index,
     pub(crate) quotas: Quotas,
-    /// What all users have together, how much that may be, and for which quota the host has
-    /// said already that it is reached. All three go by `Quota`.
+    /// The sum over all users, how much that may be, and for which quota the host has said already
+    /// that it is reached. All three go by `Quota`.
     pub(crate) users_used: Used,
     pub(crate) users_quotas: Quotas,
     pub(crate) users_told: [bool; Quota::ALL.len()],
-    /// Who may take back what is nobody's.
+    /// The callers who may take back a session that is nobody's.
     pub(crate) unowned: Unowned,
     /// A program with privileges has the device open.
     pub(crate) opened: bool,
@@ -136,11 +138,11 @@ pub struct Engine<H: Host> {
     pub(crate) takeovers: u64,
     /// Live updates so far in the chain of kernels.
     pub(crate) update_number: u64,
-    /// What the last reboot of this kernel has lost, if the jump has not come about.
+    /// The losses of the last reboot of this kernel, if the jump has not come about.
     pub(crate) losses: Losses,
     /// How much the host has been told of in the transition that is under way.
     pub(crate) told: Told,
-    /// What the reboot that brought the machine here has lost.
+    /// The losses of the reboot that brought the machine here.
     pub(crate) lost_before: Losses,
 }
 
@@ -342,60 +344,6 @@ impl<H: Host> Engine<H> {
             Some(session) => Poll::Ready(Ok(session)),
         }
     }
-
-    pub(crate) fn set_locked(&mut self, id: SessionId, locked: bool) {
-        self.change_session(id, |session| session.locked = locked);
-    }
-
-    /// Notes of an incoming session whether somebody holds it.
-    pub(crate) fn set_claimed(&mut self, id: SessionId, claimed: bool) {
-        self.change_session(id, |session| {
-            if let Some(incoming) = session.incoming_mut() {
-                incoming.claimed = claimed;
-            }
-        });
-    }
-
-    /// Notes that an incoming session is closed, and that a handler has not let go.
-    pub(crate) fn set_closed_pending(&mut self, id: SessionId) {
-        self.change_session(id, set_closed_pending);
-    }
-
-    /// Changes who has a session. Also updates `closed_pending` and `unclaimed`, and the lists of
-    /// those that were closed.
-    fn change_session(&mut self, id: SessionId, change: impl FnOnce(&mut Session<H>)) {
-        let Some(session) = self.sessions.get_mut(id) else {
-            return;
-        };
-        let was_locked = session.locked;
-        let was_closed = session.was_closed();
-        let before = (session.is_closed_pending(), session.is_unclaimed());
-        change(session);
-        let after = (session.is_closed_pending(), session.is_unclaimed());
-        let (is_closed, account) = (session.was_closed(), session.account);
-        if was_locked {
-            self.update.waits.wake(Topic::Session(id));
-        }
-        self.closed_pending = recount(self.closed_pending, before.0, after.0);
-        self.unclaimed = recount(self.unclaimed, before.1, after.1);
-        if let Some(account) = account.and_then(|id| self.accounts.get_mut(id)) {
-            account.unclaimed = recount(account.unclaimed, before.1, after.1);
-        }
-        if is_closed && !was_closed {
-            self.enlist_closed(id);
-        }
-    }
-}
-
-fn set_closed_pending<H: Host>(session: &mut Session<H>) {
-    if let Some(incoming) = session.incoming_mut() {
-        (incoming.claimed, incoming.closed_pending) = (false, true);
-    }
-}
-
-/// A count of those of which something is true, when one of them has changed.
-fn recount(count: usize, was: bool, is: bool) -> usize {
-    count.saturating_sub(was.into()).saturating_add(is.into())
 }
 
 /// The files of the sessions of a list, session by session, each in the order

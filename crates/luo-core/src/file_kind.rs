@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Both hosts have their handlers so. A new one is a file that implements [`Kind`], and a line
-//! in the host's list. What the engine itself asks for is [`crate::FileCallbacks`], which a
+//! in the host's list. The engine itself asks for [`crate::FileCallbacks`], which a
 //! host implements once, over [`AnyKind`] and whatever else it has (tables of callbacks in C,
 //! say).
 
@@ -32,7 +32,7 @@ pub trait Keeps: Host {
 ///
 /// None of these is called with the engine's lock held; all may sleep.
 pub trait Kind<H: Host>: Sync {
-    /// What is kept of a preserved file in this kernel. Dropping it undoes
+    /// The part of a preserved file that stays in this kernel. Dropping it undoes
     /// [`Self::preserve`].
     type Kept: Send + 'static;
 

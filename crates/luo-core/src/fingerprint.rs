@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What decides how an engine goes on, as a number: for a model checker, which must
-//! tell whether it has been here before.
+//! A number over all of an engine's state that decides how it goes on: a model checker must tell
+//! whether it has been here before.
 //!
-//! Left out is what no decision depends on: which slots things are in, addresses,
-//! counts of changes and failures, what failed last, and the order that files are being
-//! gone along in, which follows from the files and what they need. Sessions and files stand for
-//! themselves by name and token, in the order of their lists.
+//! State that no decision depends on is left out: the slots that objects are in, addresses, counts
+//! of changes and failures, the last failure, and the order in which a transition goes along
+//! files, which follows from the files and their dependencies. Sessions and files are told apart by
+//! name and token, in the order of their lists.
 
 use core::hash::Hasher;
 use core::mem::discriminant;

@@ -296,14 +296,14 @@ impl Graph {
         self.edges.len()
     }
 
-    /// What a file needs, in the order of declaration; what is missing stays in
-    /// its place.
+    /// The dependencies of a file, in the order of declaration; one that is missing stays in its
+    /// place.
     pub(crate) fn dependencies(&self, id: FileId) -> impl Iterator<Item = (EdgeId, Target)> + '_ {
         self.dependencies_from(self.nodes.get(id).and_then(|node| node.dependencies.first))
     }
 
-    /// What a file needs behind one of its dependencies, in the order of
-    /// declaration. `None` if that dependency is gone or another file's.
+    /// The dependencies of a file behind one of them, in the order of declaration. `None` if that
+    /// one is gone or another file's.
     pub(crate) fn dependencies_after(
         &self,
         id: FileId,

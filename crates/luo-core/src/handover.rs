@@ -50,7 +50,7 @@ pub struct SupplementFields {
     pub record_count: u64,
     /// Over sessions, files and records.
     pub digest: u64,
-    /// What the reboot has lost.
+    /// The losses of the reboot.
     pub losses: Losses,
 }
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! How long handlers wait for files that programs hold.
 //!
-//! Whoever writes to a file has it locked while the bytes come from its memory, which may be
-//! behind a server of its own: for as long as it likes. A call waits for its own file for some
-//! pauses. In a transition all files of a kind may take as many together, so that it takes no
-//! longer however many are held.
+//! A program that writes to a file has the file locked while the bytes come from its memory. That
+//! memory may be behind a server of the program's own, so this can last for as long as the program
+//! likes. A call waits for its own file for some pauses. In a transition all files of a kind may
+//! take as many together, so that it takes no longer however many are held.
 
 use luo_abi::errno::Errno;
 

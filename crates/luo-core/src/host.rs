@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What a host supplies: memory that survives, callbacks and a log. The lock it supplies
-//! is in `crate::lock`.
+//! The traits that a host implements: memory that survives, callbacks and a log. The lock that
+//! it supplies is in `crate::lock`.
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
@@ -183,7 +183,8 @@ pub trait Host: Sized {
     /// lock, as is the next, before those who wait for it go on: what they do next is in a
     /// log behind it.
     fn taken_over(&self, _sessions: usize, _files: usize) {}
-    /// What the previous kernel left cannot be read. Called once for each reason that is new.
+    /// The handover of the previous kernel cannot be read. Called once for each reason that is
+    /// new.
     fn handover_refused(&self, _why: &Error) {}
 
     /// Files have come whose handler is not here: the first, and so many more, wait for it. Called
@@ -197,8 +198,8 @@ pub trait Host: Sized {
     /// Which kinds of files users without privileges may preserve.
     fn user_kinds(&self) -> UserKinds;
 
-    /// What a file has left cannot be read: the host says of which handler, where, and why. Its
-    /// memory stays reserved until the next reboot.
+    /// The bytes that a file has left cannot be read: the host says of which handler, where, and
+    /// why. Their memory stays reserved until the next reboot.
     fn unread(&self, _compatible: &str, _data: u64, _why: Unread) {}
 
     /// A zeroed page for the next kernel.

@@ -59,7 +59,7 @@ impl<K> fmt::Debug for Id<K> {
     }
 }
 
-/// What ids are of: `Id<of::Session>` names a session.
+/// The kinds of objects that ids are of: `Id<of::Session>` names a session.
 pub mod of {
     /// A session.
     pub enum Session {}
@@ -71,7 +71,7 @@ pub mod of {
     pub enum Flb {}
     /// A file's need of another.
     pub enum Edge {}
-    /// What a user has.
+    /// The account of a user.
     pub enum Account {}
     /// A pipe of which an end is preserved.
     pub enum Pipe {}

@@ -75,6 +75,7 @@ pub mod ops;
 mod owner;
 mod participant;
 mod patience;
+pub mod pci;
 pub mod pipe;
 mod query;
 mod quota;

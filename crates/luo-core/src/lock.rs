@@ -66,10 +66,11 @@ pub trait Lock: Host {
     fn wait_patiently<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>)
         -> Result<R, Errno>;
 
-    /// What the previous kernel left is wanted. A host has a worker of its own call
-    /// [`crate::ops::take_over`], gives `None` at once, and the caller waits until the worker has
-    /// ended: who comes first, and may be anybody, neither does the work nor is charged for it.
-    /// One to which that does not matter calls it itself and gives what came of it.
+    /// Brings over what the previous kernel left, because somebody wants it. A host has a worker
+    /// of its own call [`crate::ops::take_over`], gives `None` at once, and the caller waits until
+    /// the worker has ended. So the first caller, who may be anybody, neither does the work nor is
+    /// charged for it. A host to which that does not matter calls it itself and gives what came of
+    /// it.
     fn bring_over(&self) -> Option<Result<(), Error>>;
 
     /// Whether the caller, who has finished a session, is to leave to a worker of the host's what

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! How much has been looked at in tables: what a test takes for the time that a step has
-//! the engine's lock. Nothing is counted elsewhere.
+//! A count of the entries of tables that are looked at. A test takes it for the time for which a
+//! step has the engine's lock; outside of tests nothing is counted.
 
 /// Counts one look.
 #[inline]

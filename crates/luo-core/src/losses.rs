@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What a reboot could not hand over, in numbers, and how much of it is named.
+//! The losses of a reboot, which it could not hand over: in numbers, and how many of them are named.
 
 use core::fmt;
 
 use crate::owner::Owner;
 
-/// What a reboot has lost, or a reboot before this kernel.
+/// The losses of a reboot: of this kernel's, or of one before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Files, those of whole sessions not counted.
@@ -42,8 +42,8 @@ impl Losses {
     }
 }
 
-/// Whose something is that a reboot loses. Of each of them so much is named that none pushes
-/// what is another's out of the log.
+/// The owner of something that a reboot loses, as far as the log tells owners apart. So much of
+/// each part is named that none pushes the lines of another out of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// The administrator's: sessions, files of the device, subsystems.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What small files leave for the next kernel, as bytes: written, and read with distrust. The
-//! structures are in [`luo_abi::note`].
+//! Notes, which small files leave for the next kernel: written as bytes, and read with distrust.
+//! The structures are in [`luo_abi::note`].
 
 use core::fmt;
 use core::mem::{offset_of, size_of};
@@ -156,8 +156,10 @@ impl Note for Eventfd {
     }
 }
 
+mod kvm;
 mod timer;
 
+pub use kvm::{calls_of, can_be_repeated, NO_CALL};
 pub use timer::resumed;
 
 #[cfg(test)]

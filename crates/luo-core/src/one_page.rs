@@ -26,7 +26,7 @@ pub trait Small<H: Host>: Sync {
     /// See [`Kind::object_id`].
     fn object_id(&self, host: &H, file: &H::File) -> u64;
 
-    /// What a file is like now. Called when it is preserved, and at freeze.
+    /// Looks at the file as it is now. Called when it is preserved, and at freeze.
     ///
     /// # Errors
     /// The kind's refusal, and its veto.
@@ -83,7 +83,7 @@ where
         let read = host.read_page(data).map_err(note::Unread::from);
         let read = read.and_then(|page| note::read(&page));
         let note = read.map_err(|why| {
-            // Whose the page is cannot be told: it stays reserved until the next reboot.
+            // Nobody can tell to which file the page belongs: it stays reserved until the next reboot.
             host.unread(self.0.compatible(), data, why);
             Unrestored::Ever(why.errno())
         })?;

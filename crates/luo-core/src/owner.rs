@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Whose a session is, who calls, and the names that follow from both.
+//! Owners of sessions, callers, and the names that follow from both.
 //!
-//! All sessions have their names in one space. What a program with privileges calls "vm" is
-//! called so there. What user 1000 calls "vm" is called `uid:1000:vm`, so no user can take a
+//! All sessions have their names in one space. A session that a program with privileges calls "vm"
+//! is called so there. One that user 1000 calls "vm" is called `uid:1000:vm`, so no user can take a
 //! name from the administrator or from another user, and an orchestrator that knows no
 //! owners carries the owner in the name.
 //!
@@ -20,8 +20,7 @@ use luo_abi::bytes;
 use crate::error::Error;
 use crate::text::{SessionName, TextError};
 
-/// What the full name of a user's session begins with; the user's number and a colon
-/// follow.
+/// The begin of the full name of a user's session; the user's number and a colon follow.
 const PREFIX: &[u8] = b"uid:";
 
 /// The one on whose behalf an operation is done.
@@ -33,7 +32,7 @@ pub enum Actor {
     User(u32),
 }
 
-/// Whose session it is.
+/// The owner of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
     /// The administrator's: it was made with privileges.
@@ -47,12 +46,12 @@ pub enum Owner {
     Device,
 }
 
-/// Who may take back a session that is [`Owner::Nobody`]'s.
+/// The callers who may take back a session that is [`Owner::Nobody`]'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unowned {
     /// Those who administer the machine: it may well have been the administrator's.
     Administrator,
-    /// Whoever may open the device, as on mainline.
+    /// Everybody who may open the device, as on mainline.
     Anybody,
 }
 
@@ -143,7 +142,8 @@ impl Actor {
         SessionName::joined(prefix.as_bytes(), bytes).ok_or(Error::NameTooLong)
     }
 
-    /// What this one calls a session of a full name: users call theirs by the short name.
+    /// The name by which this caller knows a session of a full name: users call theirs by the
+    /// short name.
     #[must_use]
     pub fn name_of(self, name: &SessionName) -> SessionName {
         match (self, split(name)) {
@@ -175,7 +175,7 @@ fn split(name: &SessionName) -> Option<(u32, &[u8])> {
     (is_canonical && !is_twice).then_some((user, short))
 }
 
-/// What the full name of a user's session begins with.
+/// The begin of the full name of a user's session.
 struct Prefix {
     bytes: [u8; Self::ROOM],
     used: usize,

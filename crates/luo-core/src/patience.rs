@@ -10,7 +10,7 @@ pub const PATIENCE: u32 = 60;
 /// The most that the parameter can say: an hour.
 pub const MOST_PATIENCE: u32 = 3600;
 
-/// What the parameter says: a number of seconds from 1 to [`MOST_PATIENCE`].
+/// The value of the parameter: a number of seconds from 1 to [`MOST_PATIENCE`].
 #[must_use]
 pub fn parse_patience(text: &[u8]) -> Option<u32> {
     let seconds = Quotas::number(text)?;

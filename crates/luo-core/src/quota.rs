@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! How much a user without privileges may have, and all such users together.
+//! Quotas: how much a user without privileges may have, and all such users together.
 //!
-//! A quota for each user alone bounds nobody who has many numbers: a user with a range in
-//! /etc/subuid is as many users as that has numbers. So there is a second one, for all
-//! together, and a part of what there is for all that no quota can give away: it is there
-//! for who administers the machine.
+//! A quota for each user alone does not bound a person with many numbers: a range of numbers in
+//! /etc/subuid makes as many users. So there is a second quota, for all users together, and a part
+//! of the whole that no quota can give away: it stays for the administrator of the machine.
 
 use core::fmt;
 
@@ -18,7 +17,7 @@ pub const MOST_SESSIONS_OF_USERS: u64 = MAX_SESSIONS as u64 / 2;
 /// and dependencies takes one.
 pub const MOST_RECORDS_OF_USERS: u64 = MAX_RECORDS as u64 / 2;
 
-/// Whom a quota bounds.
+/// The users that a quota bounds: each alone, or all together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whom {
     /// Each user without privileges.
@@ -31,8 +30,8 @@ impl Whom {
     /// Both.
     pub const ALL: [Self; 2] = [Self::Each, Self::Together];
 
-    /// What the names of its files in `/sys/kernel/liveupdate` begin with, and what its boot
-    /// parameter has behind `liveupdate_`.
+    /// The begin of the names of its files in `/sys/kernel/liveupdate`, and the part of its boot
+    /// parameter behind `liveupdate_`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -41,7 +40,7 @@ impl Whom {
         }
     }
 
-    /// What applies if the administrator does not say otherwise.
+    /// The quotas that apply if the administrator does not say otherwise.
     #[must_use]
     pub const fn default(self) -> Quotas {
         match self {
@@ -114,7 +113,7 @@ impl Quotas {
     /// have together.
     pub const USERS: u64 = 64;
 
-    /// What each user may have if the administrator does not say otherwise.
+    /// The quotas of each user if the administrator does not say otherwise.
     pub const DEFAULT: Self = Self {
         sessions: Self::SESSIONS,
         files: Self::FILES,
@@ -122,7 +121,7 @@ impl Quotas {
         bytes: Self::BYTES,
     };
 
-    /// What all users may have together if the administrator does not say otherwise.
+    /// The quotas of all users together if the administrator does not say otherwise.
     pub const TOGETHER: Self = Self {
         sessions: Self::SESSIONS.saturating_mul(Self::USERS),
         files: Self::FILES.saturating_mul(Self::USERS),
@@ -183,7 +182,7 @@ impl Quotas {
     }
 }
 
-// What users may have by default fits into what they can have at all.
+// The default quotas are within the most that users can have at all.
 const _: () = {
     let all = Quotas::TOGETHER;
     assert!(all.sessions <= MOST_SESSIONS_OF_USERS);

@@ -6,7 +6,7 @@
 //! lock. So such a request fails at once, and the caller makes room afterwards, without the
 //! lock and in its own time, and runs the step once more.
 //!
-//! What a handler says is not tried again: [`Error::NoMemory`] is the engine's own.
+//! An error of a handler does not repeat the step: only the engine's own, [`Error::NoMemory`], does.
 
 use crate::error::Error;
 use crate::mem::make_room;

@@ -12,9 +12,10 @@
 //!               '--close: a handler does not let go--'
 //! ```
 //!
-//! What can be true of one direction only is in its part of the session ([`Way`]). A session
-//! of either is *busy* while an operation on it runs its callbacks; what needs the session
-//! for itself (finish, close, unpreserve) waits until it is not, and has it *locked* then.
+//! Facts of one direction only are in that direction's part of the session ([`Way`]). A session
+//! of either is *busy* while an operation on it runs its callbacks. An operation that needs the
+//! session for itself (finish, close, unpreserve) waits until it is not busy, and has it *locked*
+//! then.
 
 pub(crate) mod dependency;
 mod file;
@@ -97,7 +98,7 @@ pub(crate) struct Session<H: Host> {
     pub(crate) bytes: u128,
     pub(crate) files: List<of::File>,
     pub(crate) links: Links<of::Session>,
-    /// What its user has, if it is a user's, and its neighbours there.
+    /// The account of its user, if it is a user's, and its neighbours there.
     pub(crate) account: Option<AccountId>,
     pub(crate) own: Links<of::Session>,
     /// Its neighbours among the closed ones, of all and of its user's.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Calls that are under way, and who waits for them.
 //!
-//! What a user without privileges does can take for ever: a handler may wait for a page that
-//! the user's own file system does not deliver. So no event waits for it. Each passes over
-//! what such a call has in its hands, which stays as it is: the call goes on afterwards. The
-//! reboot waits for everybody, but not for ever, and then goes without.
+//! A call of a user without privileges can take for ever: a handler may wait for a page that
+//! the user's own file system does not deliver. So no event waits for such a call. Each event
+//! passes over the session or file that the call has in its hands: that stays as it is, and the
+//! call goes on afterwards. The reboot waits for everybody, but not for ever, and then goes without.
 
 use luo_abi::rfc::Event;
 
@@ -18,7 +18,7 @@ pub(crate) struct UnderWay {
     pub(crate) others: usize,
 }
 
-/// What waits until calls have ended.
+/// The step that waits until calls have ended: an event, or the reboot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiter {
     /// An event: for calls on the administrator's sessions.

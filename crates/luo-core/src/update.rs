@@ -8,13 +8,13 @@
 //! | `event` | PREPARE, FREEZE, CANCEL |
 //! | `end` | FINISH, and the end of an update by itself |
 //! | `reboot` | what the reboot system call does before a kexec |
-//! | `transition` | the steps that the above are made of, and their undoing |
-//! | `freeze` | those of them that freeze |
-//! | `files` | what they do with one file |
+//! | `transition` | the steps of PREPARE, FREEZE, CANCEL and the reboot, and their undoing |
+//! | `freeze` | the steps that freeze |
+//! | `files` | the steps for one file |
 //! | `image` | the image that a reboot jumps into may take nothing over |
-//! | `loss` | what cannot go with a reboot is lost alone |
+//! | `loss` | a file that cannot go with a reboot is lost alone |
 //! | `carry` | sessions that nobody has claimed go on to the next kernel |
-//! | `carried` | which ones, and where their files go to |
+//! | `carried` | which sessions those are, and where their files go to |
 //! | `takeover` | reading what the previous kernel left |
 //! | `catch_up` | what comes before the first call on an open descriptor |
 //! | `create` | making a session, also in the place of one that an update keeps |

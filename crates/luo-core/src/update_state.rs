@@ -90,8 +90,8 @@ pub(crate) struct UpdateState {
     changes: u64,
     failures: u64,
     last_failure: Option<LastFailure>,
-    /// What the step that runs now has said about waiting and waking. It is here because most
-    /// steps that wait do so for a transition.
+    /// The waits and wake-ups that the step which runs now has asked for. They are here because
+    /// most steps that wait do so for a transition.
     pub(crate) waits: Waits,
 }
 

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Which kinds of files users without privileges may preserve.
 //!
-//! A kernel that has no handler for a file refuses all that was handed over, if it is mainline's:
-//! one user's eventfd would lose everybody's memory. Memfds are what each kernel reads. So those
-//! alone are a user's to preserve, in whosever session, unless the administrator knows of more
-//! that is read where the machine goes.
+//! A kernel of mainline's that has no handler for one file refuses everything that was handed over:
+//! one user's eventfd would lose everybody's memory. Every kernel reads memfds. So a user may
+//! preserve memfds alone, in whosever session, unless the administrator knows that the next kernel
+//! reads other kinds, too.
 
 use crate::text::Compat;
 
-/// What the administrator has chosen.
+/// The kinds that the administrator has chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UserKinds {
     /// Memfds.

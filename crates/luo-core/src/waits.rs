@@ -4,8 +4,8 @@
 //!
 //! A step that cannot go on says what it waits for, its *topic*; a step that changes
 //! something of a topic says that, too. Each topic has a *queue* and a *number*, which mean
-//! nothing to the host: it lets the caller of the one sleep in the queue, and wakes those of the
-//! queue who wait for that number after the other. Sessions and files share queues by their
+//! nothing to the host. After a step that cannot go on the host lets the caller sleep in the queue;
+//! after a step that has changed something it wakes those in the queue who wait for the number. Sessions and files share queues by their
 //! slots, but not numbers. Where a step has changed more topics than it can name, it names the
 //! queues alone: then a wake-up may come for nothing, but never fails to come.
 
@@ -34,7 +34,7 @@ pub(crate) enum Topic {
     Transition,
     /// The last operation under way ends.
     Idle,
-    /// What the previous kernel left has been read, or has not.
+    /// The handover of the previous kernel has been read, or has not.
     Takeover,
     /// A callback of an FLB returns.
     Flbs,
@@ -109,7 +109,7 @@ impl Spot {
     }
 }
 
-/// Who is to be woken: all of a queue, or those who wait for one topic there.
+/// The waiters to wake: all of a queue, or those who wait for one topic there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wake {
     /// The queue.
@@ -126,7 +126,7 @@ impl Wake {
     }
 }
 
-/// What the step that runs has said.
+/// The waits and wake-ups that the step which runs has asked for.
 pub(crate) struct Waits {
     /// Where what it waits for is. In a cell, so that steps which only look can wait.
     at: Cell<Spot>,
@@ -191,7 +191,7 @@ const fn bit(queue: u8) -> u64 {
     1u64.wrapping_shl(queue as u32)
 }
 
-/// Whom a step, or several, have woken.
+/// The waiters that one or several steps have woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "those who wait there would wait for ever"]
 pub struct Woken {
@@ -297,7 +297,7 @@ mod tests {
         assert!(!woken.iter().any(|wake| wake.concerns(file)));
     }
 
-    /// Whoever is woken is named, however many there are.
+    /// All waiters that are woken are named, however many they are.
     #[test]
     fn more_than_can_be_named_are_woken_all_the_same() {
         for count in 0..20 {

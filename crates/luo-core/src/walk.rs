@@ -3,7 +3,7 @@
 //! steps from one file to the next.
 //!
 //! The next file is looked up before something is done with a file, because the file may
-//! be gone afterwards. What is done with a file must not arrange files of the order anew:
+//! be gone afterwards. The work on a file must not arrange files of the order anew:
 //! the links of an order are in the nodes of the graph and would be overwritten. Undoing
 //! may, after the walk has ended. (`graph/walk.rs` is another thing: it looks for paths.)
 

@@ -2,16 +2,16 @@
 //! Steps of calls that a transition may not have waited for.
 //!
 //! A transition waits for calls only as far as they concern it, and the reboot not for ever.
-//! So a call may still be in a callback of a handler when a transition works. What it does
-//! next to the engine has to wait then: the transition has passed over what the call has in
-//! its hands, and everything else must stay as the transition found it.
+//! So a call may still be in a callback of a handler when a transition works. The call's next step
+//! in the engine has to wait then: the transition has passed over the session or file that the call
+//! has in its hands, and everything else must stay as the transition found it.
 
 use core::task::{ready, Poll};
 
 use crate::engine::Engine;
 use crate::lock::Lock;
 
-/// What a step belongs to.
+/// The operation that a step belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Within {
     /// A call of a program, which stands still while a transition works.

@@ -17,14 +17,14 @@ pub enum Unread {
     Damaged(Damage),
 }
 
-/// What is wrong with it.
+/// A fault of what was handed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Damage {
     /// There is no page where one is said to be.
     Page {
         /// The address.
         address: u64,
-        /// What is wrong with it.
+        /// Its fault.
         why: PageError,
     },
     /// A checksum is wrong: on the page at this address.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What is known of a file beside its pages.
+//! The facts of a file beside its pages: name, mode, owner, times and the group that pays.
 
 use core::mem::size_of;
 
@@ -80,7 +80,7 @@ pub struct Times {
     pub birth: Time,
 }
 
-/// What is known of a file beside its pages.
+/// The facts of a file beside its pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// Bytes of the file.
@@ -91,11 +91,11 @@ pub struct Facts {
     pub seals: u32,
     /// The order of each page of a file of huge pages; else 0.
     pub huge: u32,
-    /// What mainline's handler does not know; `None` if that is what has written it.
+    /// The facts that mainline's handler does not know; `None` if that handler has written it.
     pub more: Option<More>,
 }
 
-/// What mainline's handler does not know of a file.
+/// The facts of a file that mainline's handler does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct More {
     /// Flags of the open file that outlive it: `O_APPEND`, `O_NONBLOCK`, `O_DIRECT`,
@@ -114,7 +114,7 @@ pub struct More {
 /// The strings that belong to [`More`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Strings {
-    /// What `/proc` shows of the file, without the slash: `memfd:NAME`.
+    /// The name that `/proc` shows of the file, without the slash: `memfd:NAME`.
     pub name: Short<NAME_LENGTH>,
     /// The path of the control group that its memory is charged to; empty if it is not
     /// known.

@@ -6,7 +6,7 @@ use crate::run::{Run, MOST_ORDER};
 /// A format of the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// What mainline's handler reads and writes.
+    /// The format that mainline's handler reads and writes.
     Mainline,
     /// One record a run of pages.
     Runs,

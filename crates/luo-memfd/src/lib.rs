@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What the handler of memfds leaves for the next kernel, as bytes: written, and read
-//! with distrust.
+//! Memfds as their handler leaves them for the next kernel, as bytes: written, and read with
+//! distrust.
 //!
 //! There are three formats. Each begins with one page, the head:
 //!

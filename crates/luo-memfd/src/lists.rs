@@ -131,7 +131,7 @@ impl Lists {
             let mut digest = digest_of(&header);
             let first = self.count.saturating_sub(left);
             let mut offset = size_of::<wire::ListHeader>();
-            // What is read is added before all of it is known to be sound: nothing is done
+            // Runs are added before all of them are known to be sound: nothing is done
             // with it unless all of all pages is.
             for of in 0..count {
                 let at = first.saturating_add(of);

@@ -15,9 +15,9 @@ use crate::run::{Run, MOST_ORDER, MOST_PAGES};
 use crate::source::{page, record, Source};
 use crate::write::checksum;
 
-/// What a file has left.
+/// The things that a file has left.
 pub struct Found {
-    /// What is known of it.
+    /// Its facts.
     pub facts: Facts,
     /// Its pages, in the order of the file; no two at one place of the file.
     pub runs: Vec<Run>,

@@ -20,7 +20,7 @@ pub struct Written<B> {
     /// For [`Format::Mainline`] the pages of addresses, then those of records; else the
     /// pages of records.
     lists: Vec<B>,
-    /// What the head says of the lists.
+    /// The head's words about the lists.
     main: wire::Main,
 }
 

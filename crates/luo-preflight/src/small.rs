@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Files that have a handler of this project and none of mainline's: small ones, of which all
-//! is handed over, and memfds of huge pages. Which they are, and whether both kernels have the
+//! is handed over, virtual machines and their memory, and memfds of huge pages. Which they are, and whether both kernels have the
 //! handler.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -32,8 +32,8 @@ pub const HUGE: Small = Small {
              kernels with the orchestrator in Rust and CONFIG_HUGETLBFS",
 };
 
-/// All small ones.
-pub const ALL: [Small; 3] = [
+/// All small ones, and those of KVM's.
+pub const ALL: [Small; 5] = [
     Small {
         what: "an eventfd",
         handler: "luo-eventfd-v1",
@@ -51,6 +51,18 @@ pub const ALL: [Small; 3] = [
         handler: "luo-pipe-v1",
         link: "pipe:",
         remedy: REMEDY,
+    },
+    Small {
+        what: "a virtual machine (KVM)",
+        handler: "luo-kvm-vm-v1",
+        link: "anon_inode:kvm-vm",
+        remedy: REMEDY_OF_KVM,
+    },
+    Small {
+        what: "memory of a virtual machine (guest_memfd)",
+        handler: "luo-guest-memfd-v1",
+        link: "/[kvm-gmem]",
+        remedy: REMEDY_OF_KVM,
     },
 ];
 
@@ -108,6 +120,10 @@ impl Small {
 const REMEDY: &str = "make it anew in the next program, from what a memfd says, or run and jump \
                       into kernels with the orchestrator in Rust";
 
+const REMEDY_OF_KVM: &str = "have the guest's RAM in a memfd and make the machine anew, or run and \
+                             jump into kernels with the orchestrator in Rust and KVM, which has to \
+                             be loaded in the running one";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +165,36 @@ mod tests {
     fn the_names_are_those_of_the_kernel() {
         use luo_abi::note;
         let names = ALL.each_ref().map(|small| small.handler);
-        assert_eq!(names, [note::EVENTFD, note::TIMERFD, note::PIPE]);
+        let known = [
+            note::EVENTFD,
+            note::TIMERFD,
+            note::PIPE,
+            note::KVM_VM,
+            note::GUEST_MEMFD,
+        ];
+        assert_eq!(names, known);
         assert_eq!(HUGE.handler, luo_abi::memfd::HUGE);
+    }
+
+    /// A target's image is searched for them.
+    #[test]
+    fn a_kernel_has_each_name_as_a_word_that_ends() {
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../kernel/overlay/kernel/liveupdate/rust"
+        );
+        let read = |file: &str| std::fs::read_to_string(format!("{folder}/{file}")).unwrap();
+        let sources = read("luo_shim.c") + &read("luo_memfd_mm.c");
+        for small in ALL.iter().chain([&HUGE]) {
+            let ends = [
+                format!("\"{}\\0\"", small.handler),
+                format!("\"{}\"", small.handler),
+            ];
+            assert!(
+                ends.iter().any(|end| sources.contains(end)),
+                "{}",
+                small.handler
+            );
+        }
     }
 }

@@ -61,13 +61,12 @@ pub(crate) enum Ours {
 impl Ours {
     /// Whether it asks all participants.
     pub(crate) fn is_transition(&self, caller: &Thread<'_>) -> bool {
-        use luo_abi::rfc::{EVENT_CANCEL, EVENT_FINISH, EVENT_FREEZE, EVENT_PREPARE};
         match self {
             Self::Reboot => true,
-            Self::Ioctl => matches!(
-                caller.argument(1) as u32,
-                EVENT_PREPARE | EVENT_FREEZE | EVENT_CANCEL | EVENT_FINISH
-            ),
+            Self::Ioctl => {
+                let call = luo_abi::calls::Call::of(caller.argument(1) as u32);
+                call.is_some_and(|call| call.moves)
+            }
             _ => false,
         }
     }

@@ -1,17 +1,93 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What KVM's crates leave unsafe, or out, made safe: giving a virtual machine its RAM, a
-//! processor's extended state, and the offset of its counter.
+//! What KVM's crates leave unsafe, or out, made safe: giving a virtual machine its RAM, a machine
+//! that was a descriptor, memory of its own (guest_memfd), a processor's extended state, and the
+//! offset of its counter.
 
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 
 use kvm_bindings::{
-    KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, kvm_device_attr, kvm_userspace_memory_region, kvm_xsave,
+    KVM_MEM_GUEST_MEMFD, KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, kvm_create_guest_memfd,
+    kvm_device_attr, kvm_userspace_memory_region, kvm_userspace_memory_region2, kvm_xsave,
 };
-use kvm_ioctls::{Cap, VcpuFd, VmFd};
+use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use rustix::io::Errno;
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
 
 use crate::error::{Error, Result};
+use crate::map::MappedFile;
+
+/// A flag of [`create_memory`]: it can be mapped (`GUEST_MEMFD_FLAG_MMAP`).
+pub const MEMORY_MMAP: u64 = 1;
+
+/// A flag of [`create_memory`]: all of it is shared with the host
+/// (`GUEST_MEMFD_FLAG_INIT_SHARED`).
+pub const MEMORY_INIT_SHARED: u64 = 2;
+
+/// A virtual machine whose descriptor came from elsewhere.
+///
+/// # Errors
+/// Those of KVM_GET_VCPU_MMAP_SIZE. That the descriptor is none of a machine's says the first call.
+pub fn machine(kvm: &Kvm, fd: OwnedFd) -> Result<VmFd> {
+    let call = "KVM_GET_VCPU_MMAP_SIZE";
+    let raw = fd.into_raw_fd();
+    // SAFETY: The descriptor was owned, and nobody owns it now but the result. If there is none, it
+    // stays open until the process ends.
+    unsafe { kvm.create_vmfd_from_rawfd(raw) }.map_err(of(call))
+}
+
+/// The descriptor of a virtual machine, for calls that are not KVM's.
+#[must_use]
+pub fn descriptor(vm: &VmFd) -> BorrowedFd<'_> {
+    // SAFETY: The machine owns it, and is borrowed for as long as the result.
+    unsafe { BorrowedFd::borrow_raw(vm.as_raw_fd()) }
+}
+
+/// Makes memory of a virtual machine, of so many bytes.
+///
+/// # Errors
+/// EINVAL: not whole pages, or flags that the kernel or this kind of machine does not have.
+pub fn create_memory(vm: &VmFd, size: u64, flags: u64) -> Result<OwnedFd> {
+    let call = "KVM_CREATE_GUEST_MEMFD";
+    let wanted = kvm_create_guest_memfd {
+        size,
+        flags,
+        reserved: [0; 6],
+    };
+    let fd = vm.create_guest_memfd(wanted).map_err(of(call))?;
+    // SAFETY: The kernel has just made it for this call, which nobody else knows of.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Gives a virtual machine memory of its own, mapped whole, at an address of the guest's.
+///
+/// The mapping stays for as long as the process: see [`give_ram`].
+///
+/// # Errors
+/// EINVAL: it is not memory of this machine, or cannot be mapped. EEXIST: it overlaps a slot.
+pub fn give_memory(
+    vm: &VmFd,
+    slot: u32,
+    address: u64,
+    memory: impl AsFd,
+    map: MappedFile,
+) -> Result<()> {
+    let call = "KVM_SET_USER_MEMORY_REGION2";
+    let raw = memory.as_fd().as_raw_fd();
+    let region = kvm_userspace_memory_region2 {
+        slot,
+        flags: KVM_MEM_GUEST_MEMFD,
+        guest_phys_addr: address,
+        memory_size: map.len() as u64,
+        userspace_addr: map.address() as u64,
+        guest_memfd_offset: 0,
+        guest_memfd: u32::try_from(raw).unwrap_or(u32::MAX),
+        ..kvm_userspace_memory_region2::default()
+    };
+    core::mem::forget(map);
+    // SAFETY: The range is that of a mapping which was never given back, and whose type takes its
+    // memory for one that changes at any time.
+    unsafe { vm.set_user_memory_region2(region) }.map_err(of(call))
+}
 
 /// Gives a virtual machine its RAM: a slot for each region, numbered from 0.
 ///

@@ -20,6 +20,11 @@ impl CallHost for TestHost {
         false
     }
 
+    fn for_all<R>(&self, work: impl FnOnce() -> R) -> R {
+        self.for_all.fetch_add(1, Ordering::SeqCst);
+        work()
+    }
+
     fn say(&self, level: Level, text: fmt::Arguments<'_>) {
         self.said.lock().unwrap().push((level, text.to_string()));
     }

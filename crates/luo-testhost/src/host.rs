@@ -59,6 +59,8 @@ pub struct TestHost {
     pub foreign: AtomicBool,
     /// One of each kind may have the device open.
     pub one_opener: AtomicBool,
+    /// How many calls were made for all.
+    pub for_all: AtomicU64,
     /// Users may preserve memfds alone.
     pub memfds_only: AtomicBool,
     /// How many steps stood with all others at once.
@@ -102,6 +104,7 @@ impl TestHost {
             rests_wanted: AtomicU64::new(0),
             foreign: AtomicBool::new(false),
             one_opener: AtomicBool::new(false),
+            for_all: AtomicU64::new(0),
             memfds_only: AtomicBool::new(false),
             steps_at_once: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),

@@ -75,7 +75,7 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a thread does.
+/// The work of a thread.
 fn work(place: usize) {
     let mut held = queue();
     loop {

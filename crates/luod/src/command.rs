@@ -113,7 +113,7 @@ pub fn settings(config_file: &Path, policy_file: &Path) -> Result<(Config, Polic
         (Ok(config), Ok(policy)) => Ok((config, policy)),
         (Err(one), Err(other)) => {
             let of_the_machine = [&one, &other].map(is_of_the_machine);
-            // What is wrong with a file itself is told before what ails the machine.
+            // Faults of a file are told before those of the machine.
             Err(match of_the_machine {
                 [true, false] => other,
                 [_, true] => one,
@@ -274,8 +274,9 @@ fn outlive_long_files() {
     }
 }
 
-/// What luod makes is its own, whoever has started it: notes say whose sessions are, and the
-/// sockets of `luod supervise` give them. What is for others gets its mode by name.
+/// Keeps the files that luod makes to itself, whichever user has started it: notes say whose
+/// sessions are, and the sockets of `luod supervise` give them. A file that others may read gets
+/// its mode by name.
 fn keep_files_private() {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The table at the head of each folder is its order: a file names only those in rows above
-//! its own, so no arrow of that kind runs up. Methods of the one `Agent` may be any file's.
+//! its own, so no arrow of that kind runs up. The methods of the one `Agent` that a file calls are
+//! no names of files: xtask (`documents::circles`) looks at those.
 
 use std::collections::BTreeMap;
 use std::fs;

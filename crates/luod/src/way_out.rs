@@ -9,8 +9,8 @@ use rustix::io::Errno;
 use crate::decide::unwritable::unwritable;
 use crate::threads;
 
-/// What keeps a file from being read, or a socket from being made, and is not the file's fault: what
-/// fails by one of these may succeed a moment later.
+/// Errors that keep a file from being read, or a socket from being made, and are not the file's
+/// fault: a call that fails by one of them may succeed a moment later.
 const OF_THE_MACHINE: [Errno; 8] = [
     Errno::MFILE,
     Errno::NFILE,
@@ -34,7 +34,7 @@ pub(crate) fn is_of_the_machine(why: &anyhow::Error) -> bool {
     of_the_machine(why).is_some()
 }
 
-/// What to do about a configuration or a policy that luod cannot be started with.
+/// The remedy for a configuration or a policy that luod cannot be started with.
 pub(crate) fn cannot_be_used(why: &anyhow::Error) -> &'static str {
     match of_the_machine(why) {
         Some(why) => unwritable(&why.to_string(), ROOM),
@@ -42,11 +42,11 @@ pub(crate) fn cannot_be_used(why: &anyhow::Error) -> &'static str {
     }
 }
 
-/// What to do for room.
+/// The remedy for want of room.
 const ROOM: &str = "make room there: `df -h` and `df -i` say what is full";
 
-/// What to do about a right that is missing, if whoever has started luod is not root, about
-/// descriptors that are, and about a disk.
+/// The remedy for a right that is missing, if the user who has started luod is not root, for
+/// descriptors that are missing, and for a disk.
 pub(crate) fn way_out(why: &anyhow::Error) -> String {
     let is = |wanted: fn(&io::Error) -> bool| {
         let mut causes = why.chain();

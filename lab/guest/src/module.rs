@@ -27,8 +27,28 @@ pub(crate) const EARLY: &str = "tsc_early_khz";
 /// Measuring takes a second, and a busy host is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Loads KVM, unless it is there. What it takes for the frequency of the processor's counter is what the kernel says at
-/// that moment: so the kernel was told, or has measured to the end.
+/// Loads KVM at once, if the modules of this kernel are there: for who does not care what it takes
+/// for the frequency of the processor's counter.
+///
+/// # Errors
+/// The kernel does not take one that is there.
+pub(crate) fn load_kvm_at_once() -> Result<()> {
+    match has_kvm()? {
+        true => load(),
+        false => Ok(()),
+    }
+}
+
+/// Whether the modules of this kernel are there.
+///
+/// # Errors
+/// It cannot be told which kernel this is.
+pub(crate) fn has_kvm() -> Result<bool> {
+    Ok(path("kvm.ko")?.try_exists()?)
+}
+
+/// Loads KVM, unless it is there. What it takes for the frequency of the processor's counter is
+/// what the kernel says at that moment: so the kernel was told, or has measured to the end.
 ///
 /// # Errors
 /// A module is not there, or the kernel does not take it.
@@ -41,6 +61,10 @@ pub(crate) fn load_kvm(line: &CommandLine) -> Result<()> {
             Ok(fs::read_to_string(CLOCK)?.trim() == "tsc")
         })?;
     }
+    load()
+}
+
+fn load() -> Result<()> {
     for name in MODULES {
         let path = path(name)?;
         let what = || path.display().to_string();

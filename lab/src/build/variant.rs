@@ -169,7 +169,8 @@ impl Variant {
     #[must_use]
     pub fn options(&self) -> String {
         let mut options = format!(
-            "CONFIG_LIVEUPDATE_RUST={0}\nCONFIG_LIVEUPDATE_MEMFD_RUST={0}\n",
+            "CONFIG_LIVEUPDATE_RUST={0}\nCONFIG_LIVEUPDATE_MEMFD_RUST={0}\n\
+             CONFIG_PCI_LIVEUPDATE={0}\n",
             if self.rust { "y" } else { "n" }
         );
         if self.has_slots() {

@@ -46,6 +46,8 @@ pub struct Machine {
     pub memory: u32,
     /// Its processors.
     pub processors: Processors,
+    /// Devices beside those that every machine has, in QEMU's words.
+    pub devices: &'static [&'static str],
     /// QEMU's plugin and its arguments, if there is to be one.
     pub plugin: Option<String>,
     /// When to give up.
@@ -352,6 +354,9 @@ impl Qemu {
             machine.memory,
             machine.processors,
         ));
+        for device in machine.devices {
+            command.args(["-device", device]);
+        }
         if let Some(plugin) = &machine.plugin {
             command.args(["-plugin", plugin]);
         }
@@ -526,6 +531,7 @@ mod tests {
             cmdline: "x".repeat(CMDLINE_LIMIT + 1),
             memory: 1,
             processors: Processors::TWO,
+            devices: &[],
             plugin: None,
             timeout: Duration::ZERO,
             log: PathBuf::from("/dev/null"),

@@ -64,6 +64,8 @@ pub struct Scenario {
     pub timeout: Duration,
     /// Its processors.
     pub processors: Processors,
+    /// Devices that it has beside what each machine has, in QEMU's words.
+    pub devices: &'static [&'static str],
     /// What it measures under, if it measures.
     pub load: Option<&'static Load>,
     /// What must come of it.

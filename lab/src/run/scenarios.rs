@@ -2,6 +2,7 @@
 //! The scenarios.
 
 mod bench;
+mod devices;
 mod guests;
 mod systemd;
 mod users;
@@ -52,6 +53,7 @@ fn scenario(name: &str, guest: &'static str, proves: &'static str) -> Scenario {
         initrd: 0,
         timeout: BASE_TIMEOUT,
         processors: Processors::TWO,
+        devices: &[],
         load: None,
         expect: Expect {
             cases: 1,
@@ -81,7 +83,7 @@ impl Scenario {
 }
 
 /// How many behaviour tests there are. A test of `xtask`, which knows the suite, compares.
-pub const CONFORMANCE: usize = 688;
+pub const CONFORMANCE: usize = 729;
 
 /// The behaviour tests of `conformance/`, on one implementation.
 fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
@@ -89,7 +91,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
     Scenario {
         first,
         next: vec![next],
-        needs: &[Artifact::Slot],
+        needs: &[Artifact::Kvm, Artifact::Slot],
         args: vec![format!("on:{on}")],
         processors: Processors::TWO_THAT_BOOT,
         expect: Expect {
@@ -268,6 +270,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 "test_kho.max_mem=8388608",
                 // KUnit's tests run at boot, those of ours.
                 "kunit.enable=1",
+                "kunit.autorun=1",
                 "kunit.filter_glob=rust_liveupdate",
             ],
             cost: 6,
@@ -438,6 +441,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             ..chain("chain-memfd", FILE_CHAIN)
         },
         Scenario {
+            needs: &[Artifact::Kvm],
             next: vec!["rust"],
             args: vec!["kind:all".to_owned()],
             processors: Processors::ONE_THAT_BOOTS,
@@ -448,7 +452,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             expect: Expect {
                 // Each kind, that those which are refused veto a reboot, and a kernel that
                 // takes nothing over.
-                cases: 87,
+                cases: 88,
                 named: &[],
                 exactly: false,
                 kexecs: None,
@@ -495,6 +499,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 "a machine of 1 GiB with an initrd of 300 MiB",
             )
         },
+        devices::edu(),
         systemd::packages(),
         systemd::many(),
         systemd::stores(),
@@ -583,8 +588,8 @@ fn memory(name: &str, memory: u32, file: u32, cost: u32, proves: &'static str) -
 /// There is none of that name; the message lists them.
 pub fn find(name: &str, kexecs: u32) -> Result<Scenario> {
     let mut known = all(kexecs);
-    // Those of the kernels of the tests are for who works on one of them: they need no kernel
-    // of their own.
+    // Loads are run in the kernels of the tests, too: a developer who has changed such a kernel
+    // need not build one of the benchmarks.
     for variant in ["bench-c", "bench-rust", "c", "rust"] {
         for load in LOADS.iter().chain(ASKED) {
             known.push(bench(variant, load, Clock::Instructions));

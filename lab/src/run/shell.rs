@@ -27,6 +27,7 @@ pub fn scenario(variant: &'static Variant, with: &[&'static Variant]) -> Scenari
         initrd: 0,
         timeout: Duration::MAX,
         processors: Processors::TWO,
+        devices: &[],
         load: None,
         expect: Expect::default(),
         cmdline: Vec::new(),

@@ -31,8 +31,15 @@ enum Place {
 }
 
 /// The programs whose lines are looked at.
-const PROGRAMS: [&str; 7] = [
-    "cargo", "luo-ch", "luo-qemu", "luo-sim", "luo-vmm", "luoctl", "luod",
+const PROGRAMS: [&str; 8] = [
+    "cargo",
+    "luo-ch",
+    "luo-fleet",
+    "luo-qemu",
+    "luo-sim",
+    "luo-vmm",
+    "luoctl",
+    "luod",
 ];
 
 /// A text without the settings of the environment that it begins with.
@@ -221,27 +228,49 @@ fn cargo(words: &[String]) -> Result<(), String> {
     Ok(())
 }
 
+/// The program that `cargo run --package` starts, with its arguments; nothing if it is given none.
+fn run_by_cargo(words: &[String]) -> Option<Vec<String>> {
+    let run = words.get(1).filter(|word| *word == "run");
+    let end = run.and_then(|_| words.iter().position(|word| word == "--"))?;
+    let (before, after) = words.split_at(end);
+    let package = before.iter().position(|word| word == "--package")?;
+    let name = before.get(package + 1)?;
+    let arguments = after.iter().skip(1);
+    Some([name].into_iter().chain(arguments).cloned().collect())
+}
+
+/// Says what is wrong with the words of a command line.
+fn check_words(words: &[String], place: Place) -> Result<(), String> {
+    let definition = match (words[0].as_str(), words.get(1).map(String::as_str)) {
+        ("cargo", Some("xtask")) => {
+            let definition = Cli::command().no_binary_name(true);
+            if let Some(mut matches) = parse(definition, &words[2..], place)? {
+                let cli = Cli::from_arg_matches_mut(&mut matches);
+                names(&cli.map_err(|error| error.to_string())?)?;
+            }
+            return Ok(());
+        }
+        ("cargo", _) => {
+            cargo(words)?;
+            let run = run_by_cargo(words);
+            return run.map_or(Ok(()), |words| check_words(&words, place));
+        }
+        ("luoctl", _) => luoctl::cli::Cli::definition(),
+        ("luod", _) => luod::command::definition(),
+        ("luo-fleet", _) => luo_fleet::cli::Cli::command(),
+        ("luo-qemu", _) => luo_qemu::command::Cli::command(),
+        ("luo-ch", _) => luo_ch::command::Cli::command(),
+        ("luo-vmm", _) => luo_vmm::command::Cli::command(),
+        ("luo-sim", _) => sim_cli::Cli::command(),
+        (program, _) => return Err(format!("nobody knows the command line of {program}")),
+    };
+    parse(definition, words, place).map(drop)
+}
+
 /// Says what is wrong with a command line.
 fn check(line: &str, place: Place) -> Result<(), String> {
-    for words in filled_in(&words(line)) {
-        match (words[0].as_str(), words.get(1).map(String::as_str)) {
-            ("cargo", Some("xtask")) => {
-                let definition = Cli::command().no_binary_name(true);
-                if let Some(mut matches) = parse(definition, &words[2..], place)? {
-                    let cli = Cli::from_arg_matches_mut(&mut matches);
-                    names(&cli.map_err(|error| error.to_string())?)?;
-                }
-            }
-            ("cargo", _) => cargo(&words)?,
-            ("luoctl", _) => drop(parse(luoctl::cli::Cli::definition(), &words, place)?),
-            ("luod", _) => drop(parse(luod::command::definition(), &words, place)?),
-            ("luo-qemu", _) => drop(parse(luo_qemu::command::Cli::command(), &words, place)?),
-            ("luo-ch", _) => drop(parse(luo_ch::command::Cli::command(), &words, place)?),
-            ("luo-vmm", _) => drop(parse(luo_vmm::command::Cli::command(), &words, place)?),
-            _ => drop(parse(sim_cli::Cli::command(), &words, place)?),
-        }
-    }
-    Ok(())
+    let lines = filled_in(&words(line));
+    lines.iter().try_for_each(|words| check_words(words, place))
 }
 
 #[test]
@@ -295,6 +324,9 @@ fn command_lines_are_found_and_judged() {
     assert!(good("X=y cargo test -p luo-core --test engine crash_model"));
     assert!(!good("cargo test -p luo-core --test no-such-target"));
     assert!(!good("cargo doc --package luo-no-such-package"));
+    assert!(good("cargo run --package luo-fleet -- dev --lose"));
+    assert!(!good("cargo run --package luo-fleet -- rave"));
+    assert!(!good("luo-fleet stop"));
     assert!(good(
         "luo-sim run --boot 'a start && b' --boot c > /dev/null"
     ));

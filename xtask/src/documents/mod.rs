@@ -5,16 +5,23 @@
 //! - `commands`: each command line of ours parses with the program's own definition.
 //! - `snippets`: each fenced snippet is what a test compiles or runs.
 //! - `examples`: programs that readers copy fail by a sentence.
-//! - `circles`: the rooms of ARCHITECTURE.md have an order.
-//! - `rows`: so have the crates.
+//! - `circles`: no two files of a crate need each other (`needs`).
+//! - `layers`: the files of the engine lie in the rows that ARCHITECTURE.md shows.
+//! - `rows`: the crates lie in rows.
+//! - `rooms`: ARCHITECTURE.md's list of folders has all that it is a list of.
 //! - `trouble`: what docs/trouble.md quotes is what programs say.
 //! - `specification`: each proof that SPECIFICATION.md names is there.
 //! - `unsafety`: unsafe code is only where CONTRIBUTING.md says.
+//! - `heads`: the heads of files have a subject, as CONTRIBUTING.md asks.
 
 mod circles;
 mod commands;
 mod examples;
+mod heads;
+mod layers;
 mod links;
+mod needs;
+mod rooms;
 mod rows;
 mod snippets;
 mod specification;

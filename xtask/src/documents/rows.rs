@@ -33,12 +33,10 @@ const ROWS: [&[&str]; 12] = [
 ];
 
 /// What tests need of a row that is not below: the crate, and what it needs.
-const OF_TESTS: [(&str, &str); 3] = [
+const OF_TESTS: [(&str, &str); 2] = [
     // The engine and the calls are tested on a host.
     ("luo-calls", "luo-testhost"),
     ("luo-core", "luo-testhost"),
-    // The examples of both languages are run by the same machinery.
-    ("luo-client", "luo-client-c"),
 ];
 
 /// The crates, by name, with what each one needs of the others: the name, and whether only

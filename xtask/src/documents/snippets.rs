@@ -30,7 +30,7 @@ const PROGRAMS: [&str; 10] = [
 /// The documents with a script, and the test that runs it.
 const SCRIPTS: [(&str, &str); 4] = [
     ("docs/agent.md", "crates/luoctl/tests/book.rs"),
-    ("docs/integrate.md", "crates/luo-client/tests/examples.rs"),
+    ("docs/integrate.md", "crates/luo-client-c/tests/examples.rs"),
     ("docs/testing.md", "crates/luo-sim/tests/documents.rs"),
     ("docs/walkthrough.md", "crates/luoctl/tests/book.rs"),
 ];

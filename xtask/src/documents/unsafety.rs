@@ -5,13 +5,15 @@
 use super::{files, read};
 
 /// Where it may be: parts of paths.
-const ALLOWED: [&str; 5] = [
+const ALLOWED: [&str; 7] = [
     "kernel/overlay/kernel/liveupdate/rust/sys/",
     "kernel/overlay/rust/kernel/liveupdate/sys/",
+    "kernel/overlay/lib/tests/luo_edu/sys/",
     "crates/luo-sys/",
     "crates/luo-client-c/",
-    // This file.
+    // What looks for it, and for the words about it.
     "xtask/src/documents/unsafety.rs",
+    "xtask/src/documents/rooms.rs",
 ];
 
 /// The first line with the keyword in code, counted from one.

@@ -105,6 +105,11 @@ pub(crate) fn part(
     Ok(())
 }
 
+/// The names of all targets among all tests.
+pub(crate) fn names() -> impl Iterator<Item = String> {
+    TARGETS.iter().map(|target| name(target))
+}
+
 fn name(target: &str) -> String {
     format!("fuzz-{target}")
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The table of what has run, in docs/verification.md.
+//! The table of what has run, in docs/verification.md, and the sentences before it.
 
 use std::path::PathBuf;
 
@@ -9,11 +9,14 @@ use luo_lab::page::Section;
 
 use super::entry::{Entry, minutes};
 use super::facts::{commit, date, machine};
+use super::sum::{self, Parts};
 
 /// Writes down what has run, row by row, each as it ends: what takes hours may be cut off.
 #[derive(Debug)]
 pub(super) struct Book {
     repo: PathBuf,
+    /// All that may have a row.
+    parts: Parts,
     commit: String,
 }
 
@@ -22,9 +25,10 @@ impl Book {
     ///
     /// # Errors
     /// It has no commit.
-    pub(super) fn of(lab: &Lab) -> Result<Self> {
+    pub(super) fn of(lab: &Lab, parts: Parts) -> Result<Self> {
         Ok(Self {
             repo: lab.repo.clone(),
+            parts,
             commit: commit(&lab.repo)?,
         })
     }
@@ -39,7 +43,9 @@ impl Book {
         let commit = self.commit.clone();
         let cells = [stage, date, commit, machine(), took, entry.result.clone()].join(" | ");
         let table = with_run(&Section::RUNS.read(&self.repo)?, &entry.name, &cells);
-        Section::RUNS.write(&self.repo, &table)
+        Section::RUNS.write(&self.repo, &table)?;
+        let text = sum::sum(&table, &self.parts, |commit| sum::age(&self.repo, commit));
+        Section::RUNS_SUM.write(&self.repo, &text)
     }
 }
 

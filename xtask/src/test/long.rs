@@ -32,6 +32,13 @@ const COMMANDS: &[(&str, &[&str])] = &[
 /// This very program, which is found here even if cargo has built it anew meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
+/// The names of what is here.
+pub(super) fn names() -> Vec<&'static str> {
+    let by_hand = [newcomer::NAME, packages::NAME, models::NAME];
+    let commands = COMMANDS.iter().map(|(name, _)| *name);
+    by_hand.into_iter().chain(commands).collect()
+}
+
 /// Measures, builds and shows, each as one would by hand.
 ///
 /// # Errors

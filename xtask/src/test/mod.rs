@@ -10,8 +10,11 @@ mod machines;
 mod models;
 mod newcomer;
 mod packages;
+mod parts;
 mod record;
 mod report;
+mod slowest;
+mod sum;
 
 use std::time::Instant;
 
@@ -97,7 +100,7 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     let wanted = |name: &str| args.wants(name);
     let scenarios = args.scenarios();
     let mut report = match args.all {
-        true => Report::in_book(Book::of(lab)?),
+        true => Report::in_book(Book::of(lab, parts::all())?),
         false => Report::default(),
     };
     let selftests = wanted(checks::SIMULATED_SELFTESTS);
@@ -175,7 +178,7 @@ fn checkers(lab: &Lab, args: &Args) -> Result<bool> {
     let scenarios: Vec<_> = all
         .filter(|scenario| checked::is_one(scenario) && args.wants(&scenario.name))
         .collect();
-    let mut report = Report::in_book(Book::of(lab)?);
+    let mut report = Report::in_book(Book::of(lab, parts::all())?);
     report.stage(Stage::Machines, |report| {
         machines::run(lab, &scenarios, args.jobs, report)
     })?;

@@ -14,6 +14,8 @@ use luo_lab::page::Section;
 use super::entry::{Stage, minutes};
 use super::facts::{commit, date, git, machine};
 use super::report::Report;
+use super::slowest;
+use crate::checks::Check;
 use crate::show;
 
 /// How many runs of a kind are kept.
@@ -21,6 +23,10 @@ const KEPT: usize = 2;
 
 /// The unit of times in /proc, which is the same for all programs.
 const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How long a run from nothing may take, and one that finds all that it has left before.
+const LONGEST_COLD: Duration = Duration::from_secs(35 * 60);
+const LONGEST_WARM: Duration = Duration::from_secs(12 * 60);
 
 /// What a run found at its beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,9 +97,9 @@ impl Run {
     /// # Errors
     /// The page cannot be written.
     pub(super) fn record_gate(&self, lab: &Lab, report: &Report) -> Result<()> {
-        let kind = match self.found {
-            Found::Nothing => "cold",
-            Found::All => "warm",
+        let (kind, longest) = match self.found {
+            Found::Nothing => ("cold", LONGEST_COLD),
+            Found::All => ("warm", LONGEST_WARM),
             Found::Some => {
                 show::line(
                     "This run was neither cold nor warm, and is not recorded. It is warm if the same \
@@ -103,29 +109,54 @@ impl Run {
                 return Ok(());
             }
         };
+        let whole = age_of_this_process()?;
+        let tests = Check::Tests.name();
+        let tests = report.entries.iter().find(|entry| entry.name == tests);
         let cells = [
             kind.to_owned(),
             date()?,
             commit(&lab.repo)?,
             machine(),
-            minutes(age_of_this_process()?),
+            minutes(whole),
             minutes(report.took(Stage::Checks)),
+            tests.map_or_else(|| "-".to_owned(), |entry| minutes(entry.took)),
             minutes(report.took(Stage::Fuzz)),
             minutes(report.took(Stage::Machines)),
-            report.tally.summary(),
+            report.tally.summary() + &mark(report.tally.is_good(), whole, longest),
         ];
         let row = format!("| {} |", cells.join(" | "));
         let table = with_row(&Section::GATE.read(&lab.repo)?, kind, &row);
         Section::GATE.write(&lab.repo, &table)?;
+        record_slowest(lab)?;
         show::line(&format!("{} has this run", Section::GATE.document()));
         Ok(())
     }
 }
 
+/// Names the tests that took longest, where nextest has run them.
+fn record_slowest(lab: &Lab) -> Result<()> {
+    let log = fs::read_to_string(lab.cache.log(Check::Tests.name())).unwrap_or_default();
+    let Some(table) = slowest::table(&log) else {
+        return Ok(());
+    };
+    let (date, commit) = (date()?, commit(&lab.repo)?);
+    let text = format!("In the run of {date}, of commit {commit}:\n\n{table}");
+    Section::SLOWEST.write(&lab.repo, &text)
+}
+
+/// What is wrong with a run, behind its result.
+fn mark(is_good: bool, whole: Duration, longest: Duration) -> String {
+    let failed = (!is_good).then(|| "**failed**".to_owned());
+    let beyond = || format!("**beyond {} min**", longest.as_secs() / 60);
+    let beyond = (whole > longest).then(beyond);
+    let marks = failed.into_iter().chain(beyond);
+    marks.map(|mark| format!(", {mark}")).collect()
+}
+
 /// The table with one row more, and of each kind the last ones only.
 fn with_row(table: &str, kind: &str, row: &str) -> String {
-    const HEAD: &str = "| | Date | Commit | Machine | Whole | Checks | Fuzz | Machines | Result |\n\
-                        |---|---|---|---|--:|--:|--:|--:|---|";
+    const HEAD: &str = "| | Date | Commit | Machine | Whole | Checks | Of them tests | Fuzz | Machines | Result |\n\
+                        |---|---|---|---|--:|--:|--:|--:|--:|---|";
     let of = |kind: &str| {
         let begin = format!("| {kind} |");
         move |line: &&str| line.starts_with(&begin)
@@ -187,6 +218,16 @@ mod tests {
         }
         let rows: Vec<_> = table.lines().skip(2).collect();
         assert_eq!(rows, ["| cold | 2 |", "| warm | 3 |", "| warm | 4 |"]);
+    }
+
+    #[test]
+    fn a_run_that_failed_or_took_too_long_is_marked() {
+        let (short, long) = (Duration::from_secs(719), Duration::from_secs(721));
+        let mark = |is_good, whole| mark(is_good, whole, LONGEST_WARM);
+        assert_eq!(mark(true, short), "");
+        assert_eq!(mark(false, short), ", **failed**");
+        assert_eq!(mark(true, long), ", **beyond 12 min**");
+        assert_eq!(mark(false, long), ", **failed**, **beyond 12 min**");
     }
 
     #[test]

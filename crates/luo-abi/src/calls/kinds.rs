@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What can be true of a call: the types of a row's fields.
+//! The types of a row's fields: all that can be true of a call.
 
 use core::mem::size_of;
 
@@ -54,7 +54,7 @@ impl On {
 /// The programs that may make a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// Whoever has the descriptor. What is to be checked was checked at the open.
+    /// Every holder of the descriptor. The checks were made at the open.
     Holder,
     /// One who may administer the machine when the call is made (CAP_SYS_ADMIN): it moves
     /// or shows the whole machine. For others it ends with EACCES.
@@ -62,8 +62,8 @@ pub enum Who {
 }
 
 impl Who {
-    /// What the call ends with for a caller that may administer the machine, or may
-    /// not; `None` if it may be made.
+    /// The error that the call ends with for a caller that may administer the machine, or may not;
+    /// `None` if it may be made.
     #[must_use]
     pub const fn refusal(self, privileged: bool) -> Option<Errno> {
         match self {
@@ -120,7 +120,7 @@ pub enum When {
 }
 
 impl When {
-    /// What a call on something that took part in a prepare ends with because the
+    /// The error that a call on something that took part in a prepare ends with because the
     /// machine is in a state; `None` if it is legal there.
     #[must_use]
     pub fn refusal(self, state: State) -> Option<Errno> {

@@ -49,7 +49,7 @@ where
     Protocol {
         /// The call.
         call: &'static str,
-        /// What is wrong with the reply.
+        /// The fault of the reply.
         found: String,
     },
     /// A system call of this process failed. The connection may be over because of that;
@@ -66,7 +66,7 @@ where
     Kernel(#[from] luo_sys::Error),
 }
 
-/// What to do when a socket cannot be connected to, if that is known.
+/// The remedy when a socket cannot be connected to, if one is known.
 fn hint(path: &Path, why: &io::Error) -> Option<&'static str> {
     Some(match Errno::from_io_error(why) {
         Some(Errno::MFILE) => {

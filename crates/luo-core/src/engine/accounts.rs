@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Who has how much, and whether it may be more.
+//! How much each user has, and whether it may be more.
 
 use crate::account::{Account, Opener, Used};
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::graph::Target;
 use crate::host::Host;
 use crate::id::{AccountId, FileId, SessionId};
 use crate::owner::{Actor, Owner};
@@ -217,7 +218,7 @@ impl<H: Host> Engine<H> {
         self.may_have(owner.unwrap_or(Owner::Root), quota, more)
     }
 
-    /// What a user has, if anything.
+    /// The account of a user, if there is one.
     fn account_of(&self, user: u32) -> Option<&Account> {
         self.find_account(user).and_then(|id| self.accounts.get(id))
     }
@@ -311,6 +312,20 @@ impl<H: Host> Engine<H> {
                     }
                     self.trim_account(id);
                 }
+            }
+        }
+    }
+
+    /// Notes for the owners of what a file needs in other sessions that trying their closed
+    /// sessions again can come to something, because the file goes.
+    pub(crate) fn want_retries_of_needed(&mut self, by: FileId) {
+        let session = self.files.get(by).map(|file| file.session);
+        for (_, target) in self.graph.dependencies(by) {
+            let Target::File(on) = target else { continue };
+            let of = self.files.get(on).map(|file| file.session);
+            if of != session {
+                let owner = of.and_then(|of| self.sessions.get(of)?.account);
+                self.retries.want(&mut self.accounts, owner);
             }
         }
     }

@@ -6,9 +6,11 @@ use crate::error::Error;
 use crate::file_name::FileName;
 use crate::graph::{Arranging, Budget, First, Graph};
 use crate::host::Host;
-use crate::id::{FileId, SessionId};
+use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::owner::Owner;
+use crate::participant::handler::Handler;
+use crate::quota::Quota;
 use crate::session::{Direction, File};
 use crate::waits::Topic;
 
@@ -115,6 +117,21 @@ impl<H: Host> Engine<H> {
         made.map_or(Ok(()), |made| self.update.may_change(made))
     }
 
+    /// Notes that one file less has this handler.
+    pub(crate) fn release_handler(&mut self, id: HandlerId) {
+        if let Some(handler) = self.handlers.get_mut(id) {
+            handler.files = handler.files.saturating_sub(1);
+        }
+        self.drop_handler_if_unused(id);
+    }
+
+    pub(crate) fn drop_handler_if_unused(&mut self, id: HandlerId) {
+        let unused = |handler: &Handler<H>| !handler.is_registered() && handler.files == 0;
+        if self.handlers.get(id).is_some_and(unused) {
+            self.handlers.remove(id);
+        }
+    }
+
     /// Whether a session is one of an open instance of the device, and where it
     /// goes.
     fn kind_of(&self, session: SessionId) -> Option<(Owner, Direction)> {
@@ -203,7 +220,7 @@ impl<H: Host> Engine<H> {
         Some(file)
     }
 
-    /// What is kept beside the files goes with their room.
+    /// Gives back the room of what is kept beside the files, with the files' own.
     fn give_back_room(&mut self) {
         if let Some(segment) = self.files.take_gone() {
             self.graph.give_back_room(segment);
@@ -267,6 +284,18 @@ impl<H: Host> Engine<H> {
             let others = used.dependencies.saturating_sub(before as u64);
             used.dependencies = others.saturating_add(after as u64);
         });
+    }
+
+    /// Notes how many bytes a file keeps that counted for some already.
+    ///
+    /// # Errors
+    /// [`Error::OverQuota`], [`Error::UsersOverQuota`].
+    pub(crate) fn grow(&mut self, id: FileId, bytes: u64) -> Result<(), Error> {
+        let file = self.files.get(id).ok_or(Error::Inconsistent)?;
+        let (session, more) = (file.session, bytes.saturating_sub(file.bytes));
+        self.may_hold(session, Quota::Bytes, more)?;
+        self.set_bytes(id, bytes);
+        Ok(())
     }
 
     /// Notes how much memory a file keeps, and whose it is.

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Which sessions and files calls that are under way have in their hands; see
-//! `crate::under_way`.
+//! The sessions and files that calls under way have in their hands; see `crate::under_way`.
 
 use core::task::Poll;
 
-use crate::engine::{set_closed_pending, Engine};
+use crate::engine::changes::set_closed_pending;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
 use crate::id::{FileId, SessionId};

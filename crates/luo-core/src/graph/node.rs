@@ -20,7 +20,7 @@ pub(super) enum Along {
 }
 
 pub(super) struct Node {
-    /// Whose node this is; the slot may be used again.
+    /// The file that this is the node of; the slot may be used again.
     pub(super) file: FileId,
     pub(super) dependencies: List<of::Edge, Needs>,
     pub(super) dependents: List<of::Edge, NeededBy>,

@@ -56,7 +56,7 @@ impl Arranging {
     }
 }
 
-/// What a stretch may still look at: files, and what they need or what needs them.
+/// How much a stretch may still look at: files, and their dependencies in both directions.
 pub(crate) struct Budget(usize);
 
 impl Budget {

@@ -22,7 +22,7 @@ struct Walk {
     top: Option<FileId>,
 }
 
-/// What one step of a walk, along one edge, came to.
+/// The outcome of one step of a walk, along one edge.
 enum Step {
     /// Nothing to tell.
     On,

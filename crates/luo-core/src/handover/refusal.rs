@@ -69,7 +69,7 @@ pub enum Refusal {
         area: Area,
         /// The address.
         address: u64,
-        /// What is wrong with it.
+        /// Its fault.
         why: PageError,
     },
     /// A page is reached twice: a loop, or two chains that share it.
@@ -119,7 +119,7 @@ pub enum Refusal {
         session: SessionName,
         /// The file's token.
         token: u64,
-        /// What is wrong.
+        /// Its fault.
         why: TextError,
     },
     /// Files name more handlers that are not here than a kernel can have.
@@ -185,7 +185,7 @@ pub enum Refusal {
         at: u64,
         /// Its kind.
         kind: u32,
-        /// What is wrong with it.
+        /// Its fault.
         why: BadRecord,
     },
     /// Files need themselves, by way of others.
@@ -197,7 +197,7 @@ pub enum Refusal {
     NoMemory,
 }
 
-/// What is wrong with a record of a file, a dependency or a device session.
+/// The fault of a record of a file, a dependency or a device session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadRecord {
     /// Its kind is not known.

@@ -13,6 +13,7 @@ use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use super::page::{absorb_session, offset_of_record};
 use super::supplement::checksum;
+use crate::engine::outgoing::Whose;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::graph::Target;
@@ -25,7 +26,6 @@ use crate::participant::flb::OutgoingState;
 use crate::session::{File, Session, Stage};
 use crate::table::hash::Digest;
 use crate::under_way::Waiter;
-use crate::update::files::Whose;
 
 /// The pages that a handover begins with.
 pub struct RootPages<B> {
@@ -45,7 +45,7 @@ fn is_written<H: Host>(session: &Session<H>) -> bool {
     session.owner != Owner::Device || session.files.len > 0
 }
 
-/// What was lost, as the next kernel reads it; all zero for nothing.
+/// The losses, as the next kernel reads them; all zero for none.
 fn losses_as_written(losses: &Losses) -> supplement::Losses {
     let mut written = supplement::Losses::new_zeroed();
     if losses.any() {
@@ -256,7 +256,7 @@ impl<H: Host> Engine<H> {
             while let Some(id) = file {
                 let entry = self.files.get(id).ok_or(Error::Inconsistent)?;
                 file = entry.links.next;
-                // What a lost file needs does not matter any more.
+                // The dependencies of a lost file do not matter any more.
                 if entry.lost_by().is_none() {
                     self.write_edges(position, id, &mut at, late)?;
                 }
@@ -367,7 +367,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn write_flbs(&mut self, early: &mut Digest) -> Result<(), Error> {
-        // What is lost and stays preserved, and what calls have in their hands, counts for an FLB
+        // A file that is lost and stays preserved, or that a call has in its hands, holds an FLB here
         // and does not go.
         let all_go = self.losses.files == 0 && self.under_way.count_for(Waiter::Reboot) == 0;
         let holders = (!all_go).then(|| self.count_holders());

@@ -20,8 +20,8 @@ impl Note for Timerfd {
     }
 }
 
-/// What a timer is like at another time: since 1970, by the machine's clock, in nanoseconds. It
-/// has gone on while it was away, and what has expired then counts.
+/// The state of a timer at another time: since 1970, by the machine's clock, in nanoseconds. The
+/// timer has gone on while it was away, and if it has expired meanwhile, that counts.
 ///
 /// Somebody may have set the clock back. Then nothing has passed, but for a timer that was set
 /// to a point in time by that very clock: it expires when the clock says so.

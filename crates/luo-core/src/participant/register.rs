@@ -182,21 +182,6 @@ impl<H: Host> Engine<H> {
         Some((id, pin.map(|pin| (table.clone(), pin))))
     }
 
-    /// Notes that one file less has this handler.
-    pub(crate) fn release_handler(&mut self, id: HandlerId) {
-        if let Some(handler) = self.handlers.get_mut(id) {
-            handler.files = handler.files.saturating_sub(1);
-        }
-        self.drop_handler_if_unused(id);
-    }
-
-    fn drop_handler_if_unused(&mut self, id: HandlerId) {
-        let unused = |handler: &Handler<H>| !handler.is_registered() && handler.files == 0;
-        if self.handlers.get(id).is_some_and(unused) {
-            self.handlers.remove(id);
-        }
-    }
-
     fn release_flb_user(&mut self, id: FlbId) {
         if let Some(flb) = self.flbs.get_mut(id) {
             flb.users = flb.users.saturating_sub(1);

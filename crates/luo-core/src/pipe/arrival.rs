@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! A pipe that comes back, and all of them. What is done with them is in `arrivals`.
+//! A pipe that comes back, and the list of all such pipes. The steps with them are in `arrivals`.
 
 use super::ends::End;
 use crate::id::{of, Id};
@@ -31,7 +31,7 @@ pub(super) enum Stage<F> {
     Kept(End, F),
 }
 
-/// What becomes of who asks for an end.
+/// The answer to a call that asks for an end.
 pub(super) enum Claim<F> {
     /// It was kept.
     Kept(F),

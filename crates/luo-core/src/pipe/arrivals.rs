@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Pipes that come back: who asks for one end has the pipe made, and the other end is kept for
-//! who asks for it. The engine keeps them; each function is one step under its lock.
+//! Pipes that come back. The first call that asks for one end makes the pipe, and keeps the other
+//! end for the call that asks for that. The engine keeps them; each function is one step under its
+//! lock.
 //!
-//! | of a note | who asks for an end | who gives one up |
+//! | state of a note | a call that asks for an end | a call that gives an end up |
 //! |---|---|---|
-//! | nobody has asked | makes the pipe | frees the note |
-//! | somebody is at it | waits | that one closes the end |
+//! | no call has asked | makes the pipe | frees the note |
+//! | another call makes the pipe | waits | leaves it to that call to close the end |
 //! | the end is kept | gets it | closes it |
 
 use core::task::Poll;

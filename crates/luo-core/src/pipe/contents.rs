@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What a pipe holds, on pages: written, and read with distrust.
+//! The contents of a pipe, on pages: written, and read with distrust.
 
 use core::mem::{offset_of, size_of};
 
@@ -43,11 +43,11 @@ pub(super) const fn most_pages(slots: u64) -> u64 {
     }
 }
 
-/// What a pipe holds, for the next kernel. Nothing in here asks for memory but
+/// The contents of a pipe, for the next kernel. Nothing in here asks for memory but
 /// [`Self::make_room`]: it is written while the pipe is locked.
 pub struct Contents<B> {
     pages: Vec<B>,
-    /// What is on the pages: records, and their bytes. As many as there are pages.
+    /// How much is on each page: records, and their bytes. As many as there are pages.
     used: Vec<(u64, usize)>,
     /// Pages that what was added takes, whether they are there or not.
     begun: usize,
@@ -122,7 +122,7 @@ impl<B: BlockMemory> Contents<B> {
         self.begun <= self.pages.len()
     }
 
-    /// Makes room for so many pages altogether. Whoever calls has no lock.
+    /// Makes room for so many pages altogether. The caller has no lock.
     ///
     /// # Errors
     /// ENOMEM, and those of `alloc`.

@@ -45,7 +45,7 @@ impl End {
     }
 }
 
-/// What is true of a pipe, beside what it holds.
+/// The facts of a pipe, beside its contents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// How much it may hold, in pages.
@@ -56,13 +56,13 @@ pub struct Facts {
     pub packets: bool,
 }
 
-/// What is called with what a pipe holds: bytes, and whether they are a packet. It neither
-/// sleeps nor asks for memory.
+/// A function that is called with each piece of a pipe's contents: bytes, and whether they are a
+/// packet. It neither sleeps nor asks for memory.
 pub type Each<'a> = dyn FnMut(&[u8], bool) + 'a;
 
-/// What a host does with pipes.
+/// The work of a host with pipes.
 ///
-/// Whoever writes to a pipe has it locked while the bytes come from its memory, which may be
+/// A program that writes to a pipe has it locked while the bytes come from its memory, which may be
 /// behind a server of its own: for as long as it likes. So nothing here waits for that lock but
 /// [`Self::look`], and that has an end.
 pub trait Pipes<H: Host>: Sync {
@@ -70,7 +70,7 @@ pub trait Pipes<H: Host>: Sync {
     /// than the highest bit, which makes room for the end where both are one number.
     fn find(&self, host: &H, file: &H::File) -> Option<(u64, End)>;
 
-    /// What is true of a pipe, seen through one of its ends. It does not wait for the pipe.
+    /// The facts of a pipe, seen through one of its ends. It does not wait for the pipe.
     ///
     /// # Errors
     /// EOPNOTSUPP for a pipe of notifications.

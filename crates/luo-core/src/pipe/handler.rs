@@ -8,9 +8,9 @@
 //!                      its other end is kept
 //! ```
 //!
-//! What is shared is in the engine (`joints`, `arrivals`). Whatever may take long is done without
-//! a lock: memory is made room for before a pipe is looked into, and a pipe that somebody has
-//! locked is waited for with patience.
+//! The two ends share their state in the engine (`joints`, `arrivals`). Work that may take long is
+//! done without a lock: room in memory is made before a pipe is looked into, and a pipe that a
+//! program has locked is waited for with patience.
 
 use luo_abi::errno::Errno;
 use luo_abi::handover::BLOCK_SIZE;
@@ -114,7 +114,7 @@ impl<K> TwoEnds<K> {
         seen.map(|_| ())
     }
 
-    /// What is to be known of an end that is preserved already.
+    /// Takes down the facts of an end that is preserved already.
     fn see<H: Lock>(
         &self,
         host: &H,
@@ -157,7 +157,7 @@ impl<K> TwoEnds<K> {
         let page = |address| host.read_page(address);
         let mut addresses = read(note, page, |_, _| Ok(()))?;
         let (reads, writes) = self.0.make(host, note).map_err(Failed::Host)?;
-        // Who has the other end alone could not read it.
+        // A program that has the other end alone could not read it.
         if note.flags & READ_END != 0 {
             addresses = read(note, page, |bytes, is_packet| {
                 self.0.put(host, &writes, bytes, is_packet)
@@ -218,7 +218,7 @@ where
     H: Lock,
     K: Pipes<H>,
 {
-    /// What is kept is in the engine.
+    /// Nothing: the engine keeps it.
     type Kept = ();
 
     fn compatible(&self) -> &'static str {
@@ -234,7 +234,8 @@ where
         found.map_or(0, |(pipe, end)| pipe.wrapping_shl(1) | end.bit())
     }
 
-    /// What the pipe may hold counts for the end that is read from; the note for each.
+    /// The size that the pipe may reach counts for the end that is read from; the note counts for
+    /// each end.
     fn bytes(&self, host: &H, file: &H::File) -> u64 {
         let found = self.0.find(host, file);
         let facts = self.0.facts(host, file);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! A pipe of which an end is preserved, and all of them. What is done with them is in `joints`.
+//! A pipe of which an end is preserved, and the list of all such pipes. The steps with them are in
+//! `joints`.
 
 use luo_abi::handover::BLOCK_SIZE;
 use luo_abi::note::{Pipe, PACKETS, READ_END};
@@ -32,7 +33,7 @@ pub(super) struct Joint<B> {
     pub(super) frozen: u64,
     /// The file of the end that is read from, which counts for what the pipe holds.
     pub(super) reader: Option<FileId>,
-    /// What is known of the pipe; of the flags those that are about no end's coming along.
+    /// The facts of the pipe; of its flags those that are about no end's coming along.
     pub(super) seen: Pipe,
     /// The address of the note.
     pub(super) address: u64,
@@ -40,7 +41,7 @@ pub(super) struct Joint<B> {
     pub(super) work: Option<Work<B>>,
 }
 
-/// What is written for a pipe.
+/// The pages that are written for a pipe.
 pub(super) struct Work<B> {
     pub(super) page: B,
     pub(super) contents: Contents<B>,
@@ -117,7 +118,7 @@ impl<B: BlockMemory> Joint<B> {
         if end == End::Write {
             set(PACKETS, facts.packets);
         }
-        // What it holds fits into the size that it had then.
+        // Its contents fit into the size that it had then.
         if end == End::Read || self.frozen & READ_END == 0 {
             self.seen.slots = facts.slots;
         }
@@ -154,5 +155,6 @@ impl<B> Joints<B> {
     }
 }
 
-/// What goes with an end, to be dropped without the lock: all of the pipe, or what it holds.
+/// The things that go with an end, to be dropped without the lock: all of the pipe, or its
+/// contents.
 pub(super) type Left<B> = (Option<Joint<B>>, Option<Contents<B>>);

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Pipes of which an end is preserved: which ends belong together. The engine keeps them, so
-//! each function is one step under its lock; what takes long is done without it, with the
-//! [`Work`] taken out.
+//! each function is one step under its lock; work that takes long is done without the lock, with
+//! the [`Work`] taken out.
 //!
 //! ```text
 //! join      an end is preserved: it joins the other, or begins
 //! take      the pipe is looked into without the lock
-//! put       what was seen is there
+//! put       the work is put back, with what was seen
 //! freeze    the note tells of the end
 //! leave     the end is not preserved any more
 //! ```
 //!
-//! Ends belong together if they are in one session. Of different owners each goes alone, as if
-//! the other had not been preserved: who has the one would have to trust who has the other.
+//! Ends belong together if they are in one session. Ends of different owners go alone, each as if
+//! the other had not been preserved: otherwise the owner of one would have to trust that of the
+//! other.
 
 use luo_abi::errno::Errno;
 use luo_abi::note::Pipe;
@@ -145,7 +146,7 @@ impl<H: Host> Engine<H> {
         None
     }
 
-    /// What is known of the end that is written to.
+    /// Takes down the facts of the end that is written to.
     pub(super) fn see_writer(&mut self, pipe: u64, facts: &Facts) {
         if let Some(joint) = self.joint(pipe, End::Write) {
             joint.see(End::Write, facts);

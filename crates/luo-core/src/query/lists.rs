@@ -120,7 +120,7 @@ pub fn list_dependencies<H: Lock>(
     Ok(page)
 }
 
-/// What a caller calls the session of an entry.
+/// The name by which a caller knows the session of an entry.
 fn name_for(by: Actor, name: &[u8; SESSION_NAME_LENGTH]) -> [u8; SESSION_NAME_LENGTH] {
     match (by, SessionName::parse(name)) {
         (Actor::User(_), Ok(full)) => *by.name_of(&full).room(),

@@ -67,7 +67,7 @@ pub(crate) fn finish_begun<H: Lock>(host: &H, finishing: &mut Finishing<H>) {
                 if let Some(taken) = &finishing.taken {
                     let_go(host, taken);
                 }
-                // What the file held goes when the engine has forgotten it; the step puts the
+                // The file's contents go when the engine has forgotten it; the step puts the
                 // next one in its place.
                 let held = next.and_then(|_| finishing.taken.take());
                 let mut gone = None;
@@ -108,7 +108,7 @@ impl<H: Host> Finishing<H> {
         self.refused.is_some()
     }
 
-    /// What has come of it.
+    /// The outcome.
     ///
     /// # Errors
     /// Why the session cannot be finished.

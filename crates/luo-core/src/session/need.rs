@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What a handler says that its file needs, and gets back: dependencies which no program has
-//! declared.
+//! Dependencies that no program has declared: a handler says which other file its file needs, and
+//! gets that file back.
 //!
 //! In the old kernel a handler that preserves a file names another one, which is preserved in
 //! the same session, and gets its token ([`need_object`]). From then on the engine treats that as
 //! a dependency like any other: the other file is frozen later and restored first, and an
-//! update without it fails. Who has the other file and not its number says the same by
+//! update without it fails. A handler that has the other file and not its number says the same by
 //! [`need_file`]. In the next kernel the handler asks for the file with that token
 //! ([`needed_file`]), which is restored by then.
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Steps that want pages for the next kernel first.
 //!
-//! Pages are got without the lock. Whoever has one in hand that is in no chain yet
-//! counts as under way, and the reboot waits for it: the next kernel would find
+//! Pages are got without the lock. A call that has a page in hand which is in no chain yet
+//! counts as under way, and the reboot waits for it: otherwise the next kernel would find
 //! the page preserved and named by nobody, and could never free it.
 
 use core::task::Poll;

@@ -64,7 +64,7 @@ pub fn preserve_file<H: Lock>(
     })
 }
 
-/// What a file consists of once it is filled, and its handler's handle.
+/// The stage of a file once it is filled, and its handler's handle.
 pub(crate) type Filled<H> = (Stage<H>, u64);
 
 /// Takes a token as soon as `may` allows it, runs `fill` for the file, and gives the
@@ -87,7 +87,7 @@ pub(crate) fn add_file<H: Lock>(
     let filled = fill(id);
     let outcome = filled.as_ref().map(|_| ()).map_err(|why| *why);
     let filled = filled.ok();
-    // What the file held, if it failed, is dropped without the lock.
+    // The file's contents, if it failed, are dropped without the lock.
     let undone = Within::Call.step(host, |engine| {
         engine.mark_idle(session);
         match filled {
@@ -399,18 +399,6 @@ impl<H: Host> Engine<H> {
         self.set_bytes(id, bytes);
         // On failure the file is removed, and its handler released with it.
         self.index_object(id, object)
-    }
-
-    /// Notes how many bytes a file keeps that counted for some already.
-    ///
-    /// # Errors
-    /// [`Error::OverQuota`], [`Error::UsersOverQuota`].
-    pub(crate) fn grow(&mut self, id: FileId, bytes: u64) -> Result<(), Error> {
-        let file = self.files.get(id).ok_or(Error::Inconsistent)?;
-        let (session, more) = (file.session, bytes.saturating_sub(file.bytes));
-        self.may_hold(session, Quota::Bytes, more)?;
-        self.set_bytes(id, bytes);
-        Ok(())
     }
 
     /// Takes what is preserved of a file out, so that callbacks can have it

@@ -22,7 +22,8 @@ pub(crate) fn end_incoming<H: Lock>(
     if let Err(why) = finishing.outcome() {
         Within::Call.step(host, |engine| {
             engine.unlock_closed(id);
-            // What needed it may have been finished since; who did so has passed this one by.
+            // The session that needed this one may have been finished since. The call that did so
+            // has passed this one by, because it was locked, so it is tried again.
             if matches!(why, Error::Needed { token, .. } if engine.is_free_now(id, token)) {
                 engine.want_retry(id);
             }

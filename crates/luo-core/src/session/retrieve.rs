@@ -2,11 +2,12 @@
 //! Retrieving files of the previous kernel, what they need first.
 //!
 //! A call restores files of its own session alone. A handler may charge the caller, and a
-//! handler that fails has destroyed what it was to restore: whoever has a session must not
-//! do that to files of another. A file that needs one of another session can be restored as
-//! soon as that one is. A session that was closed and is there for those who need its files
-//! is nobody's any more: its files are restored for them, by who may have that session too.
-//! Whoever holds a session of the administrator's without being that may have it alone.
+//! handler that fails has destroyed the file that it was to restore: the holder of one session must
+//! not do that to files of another. A file that needs one of another session can be restored as
+//! soon as that one is. A session that was closed, and is kept because others need its files, is
+//! nobody's any more: its files are restored for the calls that need them, of callers who may have
+//! that session too. A holder of a session of the administrator's who is no administrator may have
+//! that session alone.
 
 use core::cell::Cell;
 use core::task::{ready, Poll};

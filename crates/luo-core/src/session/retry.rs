@@ -14,7 +14,7 @@ use crate::session::scope::Scope;
 use crate::session::together::finish_together;
 use crate::session::Session;
 
-/// What has come of trying again.
+/// The outcome of trying again.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Retried {
     /// How many still cannot be finished.

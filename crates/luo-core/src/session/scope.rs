@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Whose closed sessions a call tries to finish.
+//! The users whose closed sessions a call tries to finish.
 //!
 //! To finish a session runs handlers, which may take long. So a call on a session, or of a
 //! user's, tries those of the same owner only: nobody works for another. Those that waited
@@ -7,13 +7,12 @@
 
 use crate::account::Retries;
 use crate::engine::Engine;
-use crate::graph::Target;
 use crate::host::Host;
-use crate::id::{FileId, SessionId};
+use crate::id::SessionId;
 use crate::owner::{Actor, Owner};
 use crate::session::Session;
 
-/// Whose incoming sessions.
+/// The owners whose incoming sessions are tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Everybody's.
@@ -82,20 +81,6 @@ impl<H: Host> Engine<H> {
     pub(crate) fn want_retry(&mut self, of: SessionId) {
         let owner = self.sessions.get(of).map(|session| session.account);
         self.retries.want(&mut self.accounts, owner.flatten());
-    }
-
-    /// Notes the same for the owners of what a file needs in other sessions, because the
-    /// file goes.
-    pub(crate) fn want_retries_of_needed(&mut self, by: FileId) {
-        let session = self.files.get(by).map(|file| file.session);
-        for (_, target) in self.graph.dependencies(by) {
-            let Target::File(on) = target else { continue };
-            let of = self.files.get(on).map(|file| file.session);
-            if of != session {
-                let owner = of.and_then(|of| self.sessions.get(of)?.account);
-                self.retries.want(&mut self.accounts, owner);
-            }
-        }
     }
 
     /// Whether trying the sessions of `scope` again can come to something.

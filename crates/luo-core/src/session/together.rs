@@ -4,11 +4,11 @@
 //! A session is finished as a whole, after all that need one of its files. Two
 //! sessions can each need a file of the other without there being a cycle of
 //! files; one at a time, neither could ever be finished. So those that are closed
-//! and wait are tried as a group: whoever is needed from outside leaves it, and
-//! whoever has a handler that does not let go, and then whatever those need; what
-//! is left is finished file by file. All of it is O(files and dependencies), in stretches
-//! between which the engine's lock is given up: files that arrived come to need nothing any
-//! more, and nobody else touches those of the group.
+//! and wait are tried as a group. A session leaves the group if a file outside of the group
+//! needs one of its files, or if a handler does not let go of one; then all sessions leave that it
+//! needs. The rest is finished file by file. All of it is O(files and dependencies), in stretches
+//! between which the engine's lock is given up. That is safe, because files that have arrived get
+//! no new dependencies, and no other call touches those of the group.
 //! There may be several groups at once, of different owners.
 
 use core::task::{ready, Poll};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What is kept beside the objects of a slab, by their slots.
+//! Values that are kept beside the objects of a slab, by their slots.
 
 use crate::looks::look;
 use crate::mem::OutOfMemory;

@@ -31,7 +31,7 @@ struct Slot<T> {
     content: Content<T>,
 }
 
-/// What a slab knows of a segment.
+/// The slab's knowledge of a segment.
 struct Room {
     /// Objects in it.
     used: u32,

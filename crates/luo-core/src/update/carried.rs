@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What the engine knows of sessions that are carried on: which ones, in which order their
-//! files go, and where to.
+//! The engine's knowledge of sessions that are carried on: which ones they are, in which order
+//! their files go, and where to.
 //!
 //! Each function is one step under the lock; `carry` puts them together.
 

@@ -8,9 +8,9 @@
 //! fails, those sessions go and the incoming ones are there as before, to be
 //! claimed, their files restored already. A new session of the same name takes the place
 //! of one that nobody has claimed. A session that was closed and could not be
-//! finished because a file of another needs it goes on with that one, closed; but not a
-//! file that its user has back, who could have made it as big as the machine, or never let
-//! go of its lock.
+//! finished because a file of another needs it goes on with that one, closed. A file that its user
+//! has back already is not carried on: the user could have made it as big as the machine, or never
+//! let go of its lock.
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -36,9 +36,9 @@ use crate::within::Within;
 /// on to another kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unclaimed {
-    /// They are carried on; what cannot be carried is dealt with as all that cannot go.
+    /// They are carried on; a file that cannot be carried is treated as any that cannot go.
     Carry,
-    /// What cannot be carried is lost, even where other obstacles veto.
+    /// A session that cannot be carried is lost, even where other obstacles veto.
     Discard,
 }
 
@@ -46,7 +46,7 @@ impl Unclaimed {
     /// The words by which an administrator chooses, the default first.
     pub const WORDS: [&'static str; 2] = ["carry", "discard"];
 
-    /// What is chosen by the first or the second word.
+    /// The choice that the first or the second word stands for.
     #[must_use]
     pub const fn of(second: bool) -> Self {
         if second {

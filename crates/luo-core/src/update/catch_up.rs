@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What is to be done before somebody who has opened the device makes the first call.
+//! The work that comes before the first call on a newly opened device.
 
 use crate::engine::Engine;
 use crate::error::Error;

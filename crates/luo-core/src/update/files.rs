@@ -3,47 +3,19 @@
 
 use luo_abi::errno::Errno;
 
-use crate::engine::under_way::{is_taken, is_undone};
-use crate::engine::{files_of, Engine};
+use crate::engine::outgoing::Whose;
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::file_name::FileName;
-use crate::graph::{First, Order};
+use crate::graph::First;
 use crate::host::{FileCallbacks, Host, Outgoing, Subject};
 use crate::id::{FileId, HandlerId};
 use crate::lock::Lock;
 use crate::session::preserve::{install, preserve_source, put_back_source, Made, Taken};
-use crate::session::{File, Live, Lost, Session, Source, Stage};
-use crate::update_state::UpdateState;
+use crate::session::{Live, Source, Stage};
 use crate::walk::backwards;
 use crate::within::Within;
-
-/// Which outgoing files are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
-    /// Those that were there when what is preserved was fixed.
-    TookPart,
-    /// Those that are frozen.
-    Frozen,
-    /// Those that a reboot has lost, and that no call has in its hands.
-    Lost,
-    /// All.
-    All,
-}
-
-impl Whose {
-    fn means<H: Host>(self, file: &File<H>, update: &UpdateState) -> bool {
-        let Some(file) = file.as_outgoing() else {
-            return false;
-        };
-        match self {
-            Self::TookPart => file.made.is_some_and(|made| update.took_part(made)),
-            Self::Frozen => file.frozen,
-            Self::Lost => file.lost.is_some_and(|lost| lost != Lost::InHands),
-            Self::All => true,
-        }
-    }
-}
 
 /// Preserves a registered file; nothing happens to one that is preserved.
 pub(crate) fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
@@ -135,33 +107,6 @@ impl<H: Host> Live<H> {
 }
 
 impl<H: Host> Engine<H> {
-    /// Outgoing files, session by session.
-    pub(crate) fn outgoing_files(&self, whose: Whose) -> impl Iterator<Item = FileId> + '_ {
-        let all = files_of(&self.sessions, &self.files, &self.outgoing, |_| true);
-        let means = move |file| whose.means(file, &self.update);
-        all.filter(move |&id| self.files.get(id).is_some_and(means))
-    }
-
-    /// Whether a file for the next kernel is lost.
-    pub(crate) fn is_lost(&self, id: FileId) -> bool {
-        let file = self.files.get(id);
-        file.is_some_and(|file| file.lost_by().is_some())
-    }
-
-    /// Puts outgoing files in order, but for those of sessions that a call has for itself:
-    /// it may be going along them. Of those only what is frozen is meant, which no call
-    /// goes along but one that undoes the session.
-    pub(crate) fn arrange_outgoing(&mut self, whose: Whose, first: First) -> Order {
-        let (files, update) = (&self.files, &self.update);
-        let is_meant = |session: &Session<H>| match whose {
-            Whose::Frozen => !is_undone(session),
-            _ => !is_taken(session),
-        };
-        let all = files_of(&self.sessions, files, &self.outgoing, is_meant);
-        let means = |id: &FileId| files.get(*id).is_some_and(|file| whose.means(file, update));
-        self.graph.arrange(all.filter(means), first)
-    }
-
     fn take_registered(&mut self, id: FileId) -> Option<(Subject, Source<H>, HandlerId)> {
         let file = self.files.get_mut(id)?;
         let handler = file.handler?;

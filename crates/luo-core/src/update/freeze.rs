@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Freezing files and subsystems.
 //!
-//! The event FREEZE freezes what took part in the prepare. The reboot unfreezes that
-//! and freezes all there is, what came after the prepare too: what a handler saves there is
-//! what counts. Programs on other processors run on until those are stopped, right before the
-//! jump; a handler may lose what they write to a frozen file. A subsystem is frozen once: it
+//! The event FREEZE freezes the files that took part in the prepare. The reboot unfreezes them and
+//! freezes all files, those that came after the prepare too: the state that a handler saves then is
+//! the one that counts. Programs on other processors run on until those are stopped, right before
+//! the jump; a handler may lose what they write to a frozen file. A subsystem is frozen once: it
 //! has no callback that undoes a freeze alone.
 
+use crate::engine::outgoing::Whose;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::failure::Failure;
@@ -14,11 +15,11 @@ use crate::graph::{First, Target};
 use crate::host::{Host, SubsystemCallbacks};
 use crate::lock::Lock;
 use crate::participant::subsystem_calls;
-use crate::update::files::{freeze_file, Whose};
+use crate::update::files::freeze_file;
 use crate::update::loss::{let_go_of_lost, lose_subsystem, lose_those_who_miss, Obstacle};
 use crate::walk::try_forwards;
 
-/// What asks for a freeze.
+/// The reason for a freeze.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     /// The event: a veto refuses it, but for a file of a user without privileges. That one

@@ -4,17 +4,17 @@
 //! The system call kexec_load loads an image without telling it where the handover is.
 //! Behind such a jump everything that is preserved is lost, and no participant could know.
 
+use crate::engine::outgoing::Whose;
 use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::lock::Lock;
 use crate::losses::Part;
 use crate::participant::subsystem::Subsystem;
-use crate::update::files::Whose;
 use crate::update::loss::tell;
 use crate::update::takeover::bring_over;
 
-/// What is loaded for the next kexec.
+/// The image that is loaded for the next kexec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Image {
     /// Nothing.
@@ -37,8 +37,7 @@ impl Image {
     }
 }
 
-/// What becomes of a reboot into an image that takes nothing over while something is
-/// preserved.
+/// The fate of a reboot into an image that takes nothing over while something is preserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Legacy {
     /// It is refused.
@@ -51,7 +50,7 @@ impl Legacy {
     /// The words by which an administrator chooses, the default first.
     pub const WORDS: [&'static str; 2] = ["refuse", "boot"];
 
-    /// What is chosen by the first or the second word.
+    /// The choice that the first or the second word stands for.
     #[must_use]
     pub const fn of(second: bool) -> Self {
         if second {
@@ -70,7 +69,7 @@ impl Legacy {
         if image != Image::Legacy {
             return Ok(());
         }
-        // What the previous kernel left would be carried on. If it cannot be read it
+        // The sessions of the previous kernel would be carried on. If they cannot be read, all
         // is lost either way.
         let _ = bring_over(host);
         let (files, subsystems) = host.now(|engine| engine.count_preserved());

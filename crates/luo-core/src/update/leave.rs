@@ -144,7 +144,7 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     Ok(())
 }
 
-/// What becomes of a session that is closed.
+/// The fate of a session that is closed.
 enum Closing {
     /// Nothing yet.
     Kept,

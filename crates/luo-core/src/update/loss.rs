@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What cannot go with a reboot is lost alone: the file, and those that need it. Nobody is
-//! left then who could act on a refusal, and without the jump all would be lost.
+//! A file that cannot go with a reboot is lost alone, with those that need it. In a reboot nobody
+//! is left who could act on a refusal, and without the jump everything would be lost.
 //!
 //! A lost file keeps its place, so that the next kernel can tell its owner, and is let go
 //! of, so that its memory is the next kernel's. If the jump does not come about, it is
@@ -8,6 +8,7 @@
 
 use core::task::Poll;
 
+use crate::engine::outgoing::Whose;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::failure::Failure;
@@ -22,11 +23,11 @@ use crate::session::pages::with_pages;
 use crate::session::preserve::{put_back_source, remove_preserved, undo_preserve};
 use crate::session::{File, Lost, Session, Stage};
 use crate::under_way::Waiter;
-use crate::update::files::{prepare_file, unfreeze_file, Whose};
+use crate::update::files::{prepare_file, unfreeze_file};
 use crate::walk::{backwards, forwards, try_forwards};
 use crate::within::Within;
 
-/// What becomes of a reboot when something cannot go to the next kernel.
+/// The fate of a reboot when something cannot go to the next kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {
     /// It is lost, alone, and the reboot goes on.
@@ -39,7 +40,7 @@ impl Obstacle {
     /// The words by which an administrator chooses, the default first.
     pub const WORDS: [&'static str; 2] = ["lose", "veto"];
 
-    /// What is chosen by the first or the second word.
+    /// The choice that the first or the second word stands for.
     #[must_use]
     pub const fn of(second: bool) -> Self {
         if second {
@@ -95,7 +96,7 @@ pub(crate) fn lose_those_who_miss<H: Lock>(host: &H, obstacle: Obstacle) -> Resu
     if host.now(|engine| engine.graph.edge_count()) == 0 {
         return Ok(());
     }
-    // What is needed comes first, so one pass finds all.
+    // Files come behind those that they need, so one pass finds all.
     let order = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::All, First::Dependencies);
     try_forwards(host, order, |id| {
         match host.now(|engine| engine.missed_by(id)) {
@@ -225,7 +226,8 @@ pub(crate) fn lose_subsystem<H: Lock>(host: &H, at: usize, why: &Failure) {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whose a session is, for the log.
+    /// The part of the log in which losses of a session are told: its user's, or the
+    /// administrator's.
     #[must_use]
     pub fn part_of_session(&self, id: SessionId) -> Part {
         let session = self.sessions.get(id);
@@ -280,31 +282,6 @@ impl<H: Host> Engine<H> {
         }
         let file = self.file_name(id)?;
         Some(Failure::Dependency { file, on })
-    }
-
-    /// How many files of a session go to the next kernel.
-    pub(crate) fn count_kept(&self, id: SessionId) -> usize {
-        self.count_files(id, |lost| lost.is_none())
-    }
-
-    /// How many files of a session keep their room: what is in somebody's hands is to have
-    /// it still if the jump does not come about: a failure could then not be reported to anybody.
-    fn count_with_room(&self, id: SessionId) -> usize {
-        self.count_files(id, |lost| lost.is_none_or(|lost| lost == Lost::InHands))
-    }
-
-    fn count_files(&self, id: SessionId, is_such: impl Fn(Option<Lost>) -> bool) -> usize {
-        let mut next = self
-            .sessions
-            .get(id)
-            .and_then(|session| session.files.first);
-        let mut kept = 0usize;
-        while let Some(file) = next.and_then(|id| self.files.get(id)) {
-            next = file.links.next;
-            let lost = file.as_outgoing().and_then(|file| file.lost);
-            kept = kept.saturating_add(usize::from(is_such(lost)));
-        }
-        kept
     }
 
     /// A page that so many files of a session do not need.
@@ -372,7 +349,7 @@ impl<H: Host> Engine<H> {
     }
 }
 
-/// What becomes of a lost file when the jump does not come about.
+/// The fate of a lost file when the jump does not come about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Again {
     /// It goes with its session, which carries another on.

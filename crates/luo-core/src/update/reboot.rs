@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What the reboot system call does before a kexec.
+//! The engine's part of the reboot system call, before a kexec.
 //!
-//! | state | is done |
+//! | in the state | this is done |
 //! |---|---|
 //! | NORMAL | prepare and freeze |
 //! | PREPARED | freeze |
@@ -23,14 +23,14 @@ use crate::update::loss::{lose_what_is_in_hands, regain, tell_the_rest, trim_los
 use crate::update::transition::{begin_reboot, prepare_all, undo_all};
 use crate::update::Report;
 
-/// What the administrator wants of a reboot.
+/// The administrator's choices about a reboot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// What becomes of the reboot when something cannot go.
+    /// The fate of the reboot when something cannot go.
     pub obstacle: Obstacle,
     /// Whether sessions that nobody has claimed can be such an obstacle.
     pub unclaimed: Unclaimed,
-    /// What becomes of the reboot when the image takes nothing over.
+    /// The fate of the reboot when the image takes nothing over.
     pub legacy: Legacy,
 }
 
@@ -56,7 +56,8 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report,
     let mut report = Report::new(None, from);
     let done = match from {
         State::Frozen | State::Prepared => {
-            // What a handler saw before user space was gone is not what is handed over.
+            // Programs may have changed files since they were frozen: all are frozen once more, and
+            // that is handed over.
             unfreeze_files(host);
             regain(host);
             lose_what_is_in_hands(host);

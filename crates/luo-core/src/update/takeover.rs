@@ -119,7 +119,7 @@ pub fn take_over<H: Lock>(host: &H) -> Result<(), Error> {
     }
 }
 
-/// What is left to do about reading the handover.
+/// The rest of the work of reading the handover.
 enum Look {
     /// Nothing that could change this outcome.
     Over(Result<(), Error>),
@@ -143,10 +143,10 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
         }
     };
     let counts = (draft.sessions.len(), draft.files.len());
-    // Whatever is left of it has pins, which go without the lock.
+    // The rest of the draft has pins, which go without the lock.
     let mut draft = Some(draft);
     let installed = with_any_room(|| host.now(|engine| engine.try_install(host, job, &mut draft)));
-    // As has what is left of its files.
+    // So does the rest of its files.
     let (pages, missing, _left) = match installed {
         Ok(Some(installed)) => installed,
         Ok(None) => return Ok(false),

@@ -19,6 +19,7 @@ use core::task::Poll;
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 
+use crate::engine::outgoing::Whose;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::failure::Failure;
@@ -28,7 +29,7 @@ use crate::lock::Lock;
 use crate::participant::subsystem_calls;
 use crate::session::preserve::{put_back_source, undo_preserve};
 use crate::under_way::Waiter;
-use crate::update::files::{prepare_file, unfreeze_files, Whose};
+use crate::update::files::{prepare_file, unfreeze_files};
 use crate::update::loss::{lose_subsystem, regain, Obstacle};
 use crate::update::Report;
 use crate::waits::Topic;

@@ -16,6 +16,7 @@ const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 const SECRETMEM_MAGIC: u64 = 0x5345_434d;
 const ANON_INODE_MAGIC: u64 = 0x0904_1934;
 const PIPEFS_MAGIC: u64 = 0x5049_5045;
+const GUEST_MEMFD_MAGIC: u64 = 0x474d_454d;
 
 /// The bits of such a number: some machines give words that are signed.
 const MAGIC_BITS: u64 = 0xffff_ffff;
@@ -33,7 +34,10 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
     } else {
         let magic = rustix::fs::fstatfs(fd)?.f_type as u64;
         let file_type = FileType::from_raw_mode(stat.st_mode);
-        let is_nameless = matches!(magic & MAGIC_BITS, ANON_INODE_MAGIC | PIPEFS_MAGIC);
+        let is_nameless = matches!(
+            magic & MAGIC_BITS,
+            ANON_INODE_MAGIC | PIPEFS_MAGIC | GUEST_MEMFD_MAGIC
+        );
         let small = small::of(fd).filter(|_| is_nameless);
         small.map_or_else(|| kind(magic, file_type, stat.st_nlink as u64), Kind::Small)
     };

@@ -74,7 +74,7 @@ impl Agent {
                 // This cannot be: `ear` is a sender, and it is still there.
                 Ok(None) => {}
                 Err(_) => {
-                    // Who has answered in time is not late because luod was.
+                    // A workload that has answered in time is not late because luod was.
                     self.clients_unread.is_over().await;
                     if !said.is_empty() {
                         continue;

@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What an update is at while it asks no workload: it looks at the target, or the kernel does its
-//! part. The same of checks, and of calls of the kernel, that somebody has asked for. Whoever waits
-//! is told.
+//! The current work of an update while it asks no workload: it looks at the target, or the kernel
+//! does its part. The same of checks, and of calls of the kernel, that somebody has asked for. All
+//! who wait for it are told.
 
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use luo_varlink::Work;
 
-/// What is waited for before a jump through the service manager.
+/// The thing that is waited for before a jump through the service manager.
 pub(super) const SHUTDOWN: &str = "the shutdown by the service manager";
 
-/// What there is to say of one that takes its time.
+/// A hint about a shutdown that takes its time.
 pub(super) const SHUTTING_DOWN: &str = "`systemctl list-jobs` says what it waits for; it goes on, and \
                                         the machine jumps at its end";
 
 /// A part of an update, or something else that takes its time.
 struct Part {
     number: u64,
-    /// What is waited for.
+    /// The thing that is waited for.
     what: String,
     /// When it is late.
     until: Option<Instant>,
@@ -101,7 +101,7 @@ impl AtWork {
         late.next_back().map(|part| part.what.clone())
     }
 
-    /// What is waited for, and how long still.
+    /// The work that is waited for, and how long still.
     pub(super) fn told(&self) -> Option<Work> {
         let parts = self.parts.borrow();
         let of_update = parts.iter().rfind(|part| part.is_of_update);

@@ -36,7 +36,7 @@ enum Turn {
     Retrieve,
 }
 
-/// What a call to finish a session meets.
+/// The situation that a call to finish a session meets.
 enum Ending {
     /// It was finished when nobody waited for that any more.
     Over,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Times, as timelines have them, and waiting. What the clock says is in `journal::clock`.
+//! Times, as timelines have them, and waiting. The reading of the clock is in `journal::clock`.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -140,7 +140,7 @@ mod tests {
             told
         };
         let mut late = wait(now + Duration::from_secs(3600));
-        // Who does not wait any more is forgotten.
+        // A task that does not wait any more is forgotten.
         for _ in 0..3 * GONE {
             drop(wait(now + Duration::from_secs(3600)));
         }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who has a session; what luod alone has, and whether anybody keeps it: with luod's end it would be lost where
-//! nobody does.
+//! The custody of sessions: with its workload, with the kernel, or with luod alone. A session that
+//! luod alone has is lost with luod's end, unless the service manager keeps it, too.
 //!
 //! ```text
 //! kept --the supervisor dies--> kept by nobody --another takes luod over--> kept: all is put in again
 //! ```
 //!
-//! Whoever looks is told (status and checks), and so is who would leave a session. systemd does not
-//! die; `luod supervise` may.
+//! Where nobody keeps it, the status and the checks say so, and a workload that would leave a session
+//! with luod is refused. systemd does not die; `luod supervise` may.
 
 use std::time::Duration;
 
@@ -28,11 +28,11 @@ const LOOKS: Duration = Duration::from_secs(1);
 const GONE: &str = "luod's supervisor is gone, so nobody starts luod again, and nobody keeps what \
                     luod alone has";
 
-/// What to do about that.
+/// The remedy.
 const TAKE_OVER: &str = "run `luod supervise` again, with the same folder: it takes this luod over, \
                          with all that it has; do not end luod before";
 
-/// What to do where there has never been one, or one without room.
+/// The remedy where there has never been a supervisor, or one without room.
 const KEEP: &str = "have its owner take it back (`luoctl take`), or update before luod ends; have \
                     systemd run luod, or `luod supervise`, with room in its store \
                     (FileDescriptorStoreMax=)";
@@ -42,10 +42,10 @@ const KEEP_RECORD: &str = "do not end luod before the record is read and noted; 
                            luod, or `luod supervise`, with room in its store \
                            (FileDescriptorStoreMax=)";
 
-/// What a list of sessions calls the record's own.
+/// The name of the record's own session in a list of sessions.
 const RECORD: &str = "the previous kernel's record, which is not noted";
 
-/// Who has a session.
+/// The custody of a session: the kernel's, luod's alone, or luod's and the service manager's.
 pub(super) fn of(state: &State, held: &Held) -> Custody {
     let owner = state.workloads.get(&held.workload);
     // The state of a workload says what is expected of it; its connection, that it is there.
@@ -156,7 +156,7 @@ impl Agent {
         }
     }
 
-    /// What is wrong with how luod's sessions are kept, and what to do about it.
+    /// The fault in how luod's sessions are kept, if there is one, and the remedy.
     pub(super) fn unkept(&self) -> Option<(String, &'static str)> {
         let listed = |names: &[String]| names.join(", ");
         if self.store.is_there() && !self.store.keeps() {
@@ -209,7 +209,7 @@ impl Agent {
         })
     }
 
-    /// What is lost if luod is told to end.
+    /// The sessions that are lost if luod is told to end.
     pub(super) fn gone_with_luod(&self) -> Vec<String> {
         let ends = self.store.ends_with_the_agent();
         self.alone_with(|stored| ends || !stored)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! After the jump luod was started anew, and the note of who has come back is damaged or gone.
 //!
-//! What the kernel, the descriptor store and the record tell is believed then:
+//! luod believes the kernel, the descriptor store and the record then:
 //!
 //! | a session of the record is | so it |
 //! |---|---|
@@ -12,11 +12,11 @@
 //! | a workload | counts as one that |
 //! |---|---|
 //! | all of whose sessions wait | has not come back |
-//! | all of whose sessions are finished, or whom another needs that has claimed something | serves |
+//! | all of whose sessions are finished, or that another one needs which has claimed a session | serves |
 //! | else | is in doubt |
 //!
-//! One in doubt that is connected is not late. It serves as soon as it says so, which the client
-//! library does by itself when it connects again, or has nothing to take back any more.
+//! A workload in doubt that is connected is not late. It serves as soon as it says so, or has
+//! nothing to take back any more; the client library says so by itself when it connects again.
 
 use std::collections::BTreeSet;
 
@@ -28,7 +28,7 @@ use super::state::{Restore, State};
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::{Owner, Progress};
 
-/// What to do about it.
+/// The remedy.
 pub(super) const REMEDY: &str = "nothing is lost: whoever comes back is believed; `luoctl status` \
                                  says who is waited for";
 
@@ -42,7 +42,7 @@ enum Fate {
     Unknown,
 }
 
-/// What is known beside the record.
+/// The facts that are known beside the record.
 pub(super) struct Known<'a> {
     /// The kernel's sessions, if it lists them.
     pub(super) kernel: Option<&'a [SessionEntry]>,
@@ -151,7 +151,7 @@ impl State {
 }
 
 impl Restore {
-    /// What the history says of that.
+    /// The words of the history about that.
     pub(super) fn doubt_told(&self) -> Option<String> {
         words(self)
     }

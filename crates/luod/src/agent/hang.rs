@@ -15,7 +15,7 @@ pub(super) const JUMP: &str = "the jump";
 /// behind it.
 pub(super) const UNDO: &str = "a call that was made for an update that is off";
 
-/// What to do about a kernel that hangs.
+/// The remedy for a kernel that hangs.
 const REMEDY: &str = "`dmesg` may say what it waits for; nothing is lost meanwhile, and luod goes on \
                       when the kernel does";
 
@@ -30,7 +30,7 @@ pub(super) const NOT_UNDONE: &str = "until it has, the kernel may be prepared an
                                      it waits for, a disk mostly; luod undoes the rest when it \
                                      comes back";
 
-/// What to do about what the kernel hangs in.
+/// The remedy for a call that the kernel hangs in.
 pub(super) fn remedy(what: &str) -> &'static str {
     match what {
         JUMP => STUCK,
@@ -39,7 +39,7 @@ pub(super) fn remedy(what: &str) -> &'static str {
     }
 }
 
-/// What the kernel may hang in.
+/// A call that the kernel may hang in.
 pub(super) struct Hang {
     /// The subject of a sentence.
     what: &'static str,
@@ -71,7 +71,7 @@ impl Hang {
         )
     }
 
-    /// What it is about, and since when, while it is not done.
+    /// The name of the call, and since when it hangs, while it is not done.
     pub(super) fn hangs(&self) -> Option<(&'static str, Instant)> {
         (!self.is_done.load(Ordering::Acquire)).then_some((self.what, self.since))
     }

@@ -20,7 +20,7 @@ use crate::decide::record;
 use crate::kernel::Kernel;
 use crate::manager::shutdown::Shutdown;
 
-/// What jumps, or has the service manager jump.
+/// The name of the call that jumps, or that has the service manager jump.
 fn call(how: Jump) -> &'static str {
     match how {
         Jump::Direct => "reboot(KEXEC)",
@@ -72,7 +72,7 @@ impl Agent {
         }
         let update = self.state.borrow().update_id().map(str::to_owned);
         self.until_taken(&update.unwrap_or_default()).await;
-        // What administrators have sent by now counts.
+        // A cancel that administrators have sent by now counts.
         self.unread.is_over().await;
         let gate = {
             let state = self.state.borrow();

@@ -2,7 +2,8 @@
 //! The agent: what it knows, and what is done with it. One thread; a borrow of the
 //! state never lasts over an `await`.
 //!
-//! Each file names only those above it in this table (a method of [`Agent`] may be any file's):
+//! Each file names only those above it in this table. No two need each other by the methods of
+//! [`Agent`] that they call, either:
 //!
 //! | file | concern |
 //! |---|---|
@@ -20,7 +21,9 @@
 //! | `timeline` | lines of events, for watchers and for the history |
 //! | `step` | the kernel's steps of an update: each has a deadline and can be called off |
 //! | `under_way` | the update that is under way, as the history has it |
+//! | `stored` | what the descriptor store has of the sessions |
 //! | `noted` | notes of sessions, for an agent that is started anew |
+//! | `parked` | sessions that a workload has left for good |
 //! | `doubt` | the note of who has come back is damaged |
 //! | `written` | updates that are over are written down: notes, history, pictures |
 //! | `unowned` | sessions of the previous kernel that nobody here owns |
@@ -32,8 +35,8 @@
 //! | `check` | the checks before an update |
 //! | `access` | which names an identity may have |
 //! | `shares` | how many workloads and sessions a user may have |
-//! | `keep` | the agent's copies of sessions: how they come and go |
 //! | `over` | the end of an update after the jump |
+//! | `keep` | the agent's copies of sessions: how they come and go |
 //! | `workload` | a workload registers, answers, leaves, is lost |
 //! | `session` | calls about outgoing sessions: make, attach, drop |
 //! | `declare` | files that are going to be preserved |
@@ -70,6 +73,7 @@ mod keep;
 mod noted;
 mod open_ends;
 mod over;
+mod parked;
 mod patience;
 mod release;
 mod restore;
@@ -80,6 +84,7 @@ mod shares;
 mod start;
 mod state;
 mod step;
+mod stored;
 mod strays;
 #[cfg(test)]
 mod tests;
@@ -147,7 +152,7 @@ pub type Reread = Arc<dyn Fn() -> Result<(), Unusable> + Send + Sync>;
 pub struct Unusable {
     /// All that is wrong.
     pub why: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: &'static str,
 }
 
@@ -197,15 +202,15 @@ pub struct Agent {
     seen: RefCell<Option<Seen>>,
     /// The sessions that nobody here owns, as they were last seen.
     unowned: RefCell<Unowned>,
-    /// What takes part in updates, as the kernel last said.
+    /// The participants in updates, as the kernel last listed them.
     heard: RefCell<Option<Vec<ParticipantEntry>>>,
     /// How often the agent may have changed how the kernel stands.
     changes: Cell<u64>,
-    /// What the kernel hangs in, the first first.
+    /// The calls that the kernel hangs in, the first first.
     hanging: RefCell<Vec<Hang>>,
     /// One question at a time may wait for the kernel's thread.
     questions: Arc<Semaphore>,
-    /// What an update is at.
+    /// The current work of an update.
     at_work: AtWork,
     /// Tasks that write what is over, and are not late.
     writes: Cell<usize>,
@@ -315,12 +320,6 @@ impl Agent {
     #[must_use]
     pub fn watch(&self) -> broadcast::Receiver<Arc<TimelineEvent>> {
         self.timeline.subscribe()
-    }
-
-    /// How many connections a user may have.
-    #[must_use]
-    pub fn connections_of_user(&self) -> usize {
-        self.policy().limits.connections
     }
 
     /// The history.

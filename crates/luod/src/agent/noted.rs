@@ -14,13 +14,13 @@ use crate::decide::names::OWN_SESSION;
 use crate::journal::notes::Owner;
 use crate::kernel::Kernel;
 
-/// What the kernel may hang in, as the subject of a sentence.
+/// A call that the kernel may hang in, as the subject of a sentence.
 pub(super) const FINISH_RECORD: &str = "FINISH of the previous kernel's record";
 
 /// How long to wait before a record that could not be noted is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// What there is to note of a workload; nothing if it has no sessions here.
+/// The note of a workload; nothing if it has no sessions here.
 pub(super) fn owner(state: &State, workload: &str) -> Option<Owner> {
     let kept = |held: &Held| held.session.is_some() || held.parked;
     let held: Vec<_> = {
@@ -51,24 +51,6 @@ impl Agent {
         if let Err(why) = self.note_as(workload, owner.as_ref()) {
             tracing::error!(workload, "{why}");
         }
-    }
-
-    /// Notes the workloads that have left something for good; says whether all are noted.
-    pub(super) fn note_the_parked(&self) -> bool {
-        let owners: Vec<_> = {
-            let state = self.state.borrow();
-            let owners = state.workloads.keys();
-            let owners = owners.filter_map(|name| owner(&state, name));
-            owners.filter(|owner| !owner.parked.is_empty()).collect()
-        };
-        let mut all = true;
-        for owner in &owners {
-            if let Err(why) = self.note_as(&owner.workload, Some(owner)) {
-                tracing::error!(workload = owner.workload, "{why}");
-                all = false;
-            }
-        }
-        all
     }
 
     /// Notes a workload as it is or is about to be.

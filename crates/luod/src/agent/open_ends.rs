@@ -81,7 +81,7 @@ impl Agent {
         names.map(|name| name.to_string()).collect()
     }
 
-    /// What came of an update; `left` are the sessions of the previous kernel that are here.
+    /// The outcome of an update; `left` are the sessions of the previous kernel that are here.
     fn told_of(&self, open: &Open, left: &[String]) -> (Outcome, String) {
         let is_here = open.is_of_this_boot;
         if open.phase() == Phase::Jumping && !is_here && !left.is_empty() {

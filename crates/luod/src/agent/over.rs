@@ -230,7 +230,7 @@ impl Agent {
     /// connected stand as what they have here says, and those that have nothing are forgotten.
     /// Those that have not come back yet go on with that.
     fn settle_workloads(&self, missing: &BTreeSet<String>) {
-        let gone: Vec<_> = {
+        let gone = {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;
             for (name, workload) in &mut state.workloads {
@@ -246,10 +246,15 @@ impl Agent {
             let gone = state.workloads.iter().filter(|(name, workload)| {
                 workload.link.is_none() && state.sessions.of(name).next().is_none()
             });
-            gone.map(|(name, _)| name.clone()).collect()
+            let gone: Vec<_> = gone.map(|(name, _)| name.clone()).collect();
+            for name in &gone {
+                state.workloads.remove(name);
+            }
+            gone
         };
-        for name in gone {
-            self.forget(&name);
+        for name in &gone {
+            self.note_owner(name);
         }
+        self.changed.notify_waiters();
     }
 }

@@ -10,10 +10,7 @@
 //! gives no session back (`claim` does, those that others need first), releases none
 //! (`unclaimed` does, at the deadline), and does not end the update (`over` does).
 
-use std::sync::Arc;
-
 use luo_sys::Session;
-use luo_timeline::Moment;
 use luo_varlink::client;
 use luo_varlink::{Phase, TimelineKind, WorkloadState};
 
@@ -21,41 +18,11 @@ use super::Agent;
 use super::caller::Caller;
 use super::held::Held;
 use super::state::{Restore, State, Workload};
-use super::timeline::Line;
+use super::timeline::{Line, behind_us};
 use crate::aside::Aside;
 use crate::decide::record::Record;
 use crate::journal::clock::Clock;
 use crate::journal::notes::Progress;
-
-/// Microseconds by which this kernel's clock is behind the one of an earlier moment, if that is
-/// known by now.
-fn behind_us(earlier: &Moment, now: &Moment) -> Option<i64> {
-    let since = earlier.until(now)?;
-    let by_earlier = earlier.time_us.saturating_add(since);
-    let ahead = i64::try_from(by_earlier.abs_diff(now.time_us)).unwrap_or(0);
-    match by_earlier < now.time_us {
-        true => Some(-ahead),
-        false => Some(ahead),
-    }
-}
-
-impl Restore {
-    /// Looks once more by how much this kernel's clock is behind. Where that was set in the jump,
-    /// only the rate of the counter tells, and a luod that has just started does not know that:
-    /// what it has noted until it does is set right.
-    pub(super) fn learn_its_clock(&mut self, now: impl FnOnce() -> Moment) {
-        if self.behind_us.is_some() {
-            return;
-        }
-        self.behind_us = behind_us(&self.record.freeze, &now());
-        let behind = self.behind_us.unwrap_or(0);
-        let own = self.timeline.iter_mut().skip(self.record.timeline.len());
-        for event in own {
-            let event = Arc::make_mut(event);
-            event.time_us = event.time_us.saturating_add_signed(behind);
-        }
-    }
-}
 
 impl State {
     /// Takes the copy of a session that came out of the descriptor store before the record said
@@ -147,7 +114,7 @@ impl Agent {
             let Some(restore) = state.restore.as_mut().filter(|_| restoring) else {
                 let is_its = |held: &Held| held.incoming && held.session.is_some();
                 let has_its = state.sessions.of(name).any(|(_, held)| is_its(held));
-                // Whatever it is asked in an update that goes on is not answered by this.
+                // This is no answer to a question of an update that goes on.
                 if restoring {
                     workload.state = WorkloadState::Running;
                 }

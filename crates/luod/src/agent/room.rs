@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whether the disk would take an update that is over now, for whoever looks. Everybody may,
-//! and often, so it is tried now and then only, and by one thread at a time.
+//! Whether the disk would take an update that is over now. The status tells it. Everybody may ask
+//! for the status, and often, so it is tried now and then only, and by one thread at a time.
 
 use std::time::Duration;
 

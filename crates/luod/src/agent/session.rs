@@ -149,8 +149,8 @@ impl Agent {
         Ok(made)
     }
 
-    /// What there is of a session that was asked for before, and whose workload was told that the
-    /// kernel is late with it, or has connected again since.
+    /// A session that was asked for before, if there is one: its workload was told that the kernel
+    /// is late with it, or has connected again since.
     fn made_before(&self, workload: &str, name: &str) -> Option<Making> {
         let mut state = self.state.borrow_mut();
         let held = state.sessions.get(name)?;
@@ -361,7 +361,7 @@ impl Agent {
         }
         self.let_go(name);
         self.note_owner(workload);
-        // What the kernel does not let go of in time, it lets go of later.
+        // If the kernel does not let go of it in time, it does so later.
         let _ = self.is_closed(name, "DropSession").await;
         Ok(())
     }

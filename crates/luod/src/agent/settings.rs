@@ -25,13 +25,19 @@ impl Agent {
         Rc::clone(&self.config.borrow())
     }
 
-    /// What the next kernel is told of guests' clocks.
+    /// The facts about guests' clocks that the next kernel is told.
     pub(super) fn handed_on(&self) -> HandedOn {
         HandedOn::of(&self.config())
     }
 
     pub(super) fn policy(&self) -> Rc<Policy> {
         Rc::clone(&self.policy.borrow())
+    }
+
+    /// How many connections a user may have.
+    #[must_use]
+    pub fn connections_of_user(&self) -> usize {
+        self.policy().limits.connections
     }
 
     /// Goes by another configuration and another policy. The policy counts at once, for what

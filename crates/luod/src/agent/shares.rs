@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How many workloads and sessions one user may have here, and all users but root together.
-//! What is left stays for years: so nobody's share is all there is, and root's programs, those
-//! that a machine is run with, always find some place. One person can have many user numbers,
-//! so what all have together is limited, too.
+//! A workload that has left its sessions with luod may stay away for years. So no user's share is
+//! all there is, and root's programs, those that a machine is run with, always find some place. One
+//! person can have many user numbers, so the sum over all users is limited, too.
 
 use luo_varlink::client::Error;
 use luo_varlink::limits::MAX_WORKLOADS;
@@ -18,7 +18,7 @@ fn strangers(places: usize) -> usize {
     places - places / ROOTS
 }
 
-/// What a user has, and what all users but root have.
+/// The share of a user, and that of all users but root.
 #[derive(Default)]
 struct Count {
     own: usize,
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    /// Who has many user numbers.
+    /// A person with many user numbers.
     #[test]
     fn what_all_have_leaves_some_for_root() {
         let limits = Limits::default();

@@ -13,7 +13,8 @@ use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 use super::Agent;
 use super::clock::at_last;
 use super::held::Held;
-use super::state::{State, Update, Workload};
+use super::parked::known_by;
+use super::state::{State, Update};
 use super::update::new_id;
 use super::written::Source;
 use crate::decide::names::OWN_SESSION;
@@ -37,7 +38,7 @@ impl Agent {
         self.wait_for_the_late();
         // They are read before anything is noted: a note takes the place of an earlier one.
         let owners = self.notes.owners().unwrap_or_else(|why| {
-            // Whatever the store has is kept, and told of.
+            // All sessions in the store are kept, and the status tells of them.
             tracing::error!("whose sessions these are cannot be told: {why}");
             Vec::new()
         });
@@ -80,8 +81,8 @@ impl Agent {
             self.find_the_lost().await;
         }
         self.leave_the_left();
-        // What nobody is expected to claim stands in the record alone, which goes with the end
-        // of the update. A note that fails is made up for before that.
+        // Sessions that nobody is expected to claim stand in the record alone, which goes with the
+        // end of the update. A note that fails is made up for before that.
         self.note_the_parked();
         if jumps {
             self.go_on_jumping(own).await;
@@ -305,41 +306,6 @@ impl Agent {
         workloads.or_insert_with(|| known_by(owner));
     }
 
-    /// Finds the sessions of the previous kernel that were left long ago: the kernel has
-    /// them, and the record that has listed them may be gone.
-    pub(super) fn find_the_parked(&self, owners: &[Owner]) {
-        let mut state = self.state.borrow_mut();
-        let state = &mut *state;
-        for owner in owners {
-            let parked = owner.parked.iter();
-            for name in parked.filter(|name| owner.incoming.contains(name)) {
-                if state.sessions.get(name).is_some() {
-                    continue;
-                }
-                let held = Held {
-                    parked: true,
-                    ..Held::new(&owner.workload, None, true)
-                };
-                state.sessions.insert(name, held);
-                let workloads = state.workloads.entry(owner.workload.clone());
-                workloads.or_insert_with(|| known_by(owner));
-            }
-        }
-    }
-
-    /// Workloads that have left all they have in an update whose record lists them with
-    /// something else.
-    pub(super) fn leave_the_left(&self) {
-        let mut state = self.state.borrow_mut();
-        let state = &mut *state;
-        for (name, workload) in &mut state.workloads {
-            let away = state.sessions.state_of_absent(name);
-            if workload.link.is_none() && away == Some(WorkloadState::Left) {
-                workload.state = WorkloadState::Left;
-            }
-        }
-    }
-
     /// Forgets workloads that have not connected again since this process was started, when
     /// the time is over that they have for it.
     fn wait_for_the_lost(self: &Rc<Self>) {
@@ -351,7 +317,7 @@ impl Agent {
                 .await;
             let is_over = |agent: &Self| agent.state.borrow().lost().is_empty();
             agent.wait_patiently(REATTACH, is_over, |_| {}).await;
-            // Who has come in time is not late because luod was.
+            // A workload that has come in time is not late because luod was.
             agent.clients_unread.is_over().await;
             agent
                 .until(|agent| agent.state.borrow().update.is_none())
@@ -381,20 +347,5 @@ impl State {
             is_lost && workload.link.is_none() && workload.state != WorkloadState::Left
         });
         lost.map(|(name, _)| name.clone()).collect()
-    }
-}
-
-/// A workload that is known by a note alone.
-fn known_by(owner: &Owner) -> Workload {
-    Workload {
-        identity: owner.identity.clone(),
-        needs: owner.needs.clone(),
-        state: match owner.left {
-            true => WorkloadState::Left,
-            false => WorkloadState::Lost,
-        },
-        link: None,
-        late_at: None,
-        about: None,
     }
 }

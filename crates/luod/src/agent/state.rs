@@ -43,7 +43,7 @@ pub(super) struct State {
     pub(super) sessions: Sessions,
     /// Notes of past updates that are damaged, and what that means, in words.
     pub(super) damaged: Vec<String>,
-    /// What has gone with an earlier luod, in words.
+    /// The sessions that have gone with an earlier luod, in words.
     pub(super) lost_with_luod: Option<String>,
     /// Sessions in the descriptor store whose note is gone.
     pub(super) strays: BTreeMap<String, Stray>,
@@ -140,7 +140,7 @@ pub(super) struct Workload {
     pub(super) link: Option<Link>,
     /// When it is late with its answer, if it was asked.
     pub(super) late_at: Option<Instant>,
-    /// What it says of itself.
+    /// Its words about itself.
     pub(super) about: Option<String>,
 }
 
@@ -296,7 +296,7 @@ impl State {
             workload.link.is_none() && workload.state != WorkloadState::Left
         });
         obstacles.extend(gone.map(|(name, _)| {
-            // What has come over the jump may be a script, and no program that goes on.
+            // A program that has come over the jump may be a script, which ends soon.
             let has_arrived = self.sessions.of(name).any(|(_, held)| held.incoming);
             let mut sessions = self.sessions.of(name);
             let release = match sessions.any(|(_, held)| self.ends_with_the_update(held)) {

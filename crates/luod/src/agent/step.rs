@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The kernel's steps of an update. A call of the kernel may take for ever: a disk is dead, or
-//! a driver. So each step has a deadline and can be called off, and what it was called off in is
-//! not waited for. It is undone as soon as the kernel answers; until then no update begins.
+//! a driver. So each step has a deadline and can be called off, and then luod does not wait for
+//! the call that the kernel is in. The step is undone as soon as the kernel answers; until then no
+//! update begins.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -93,8 +94,8 @@ impl Agent {
         }
     }
 
-    /// Asks the kernel, as soon as it has answered the question before this one. Who does not
-    /// wait any longer leaves at most one question behind, however many ask: what changes
+    /// Asks the kernel, as soon as it has answered the question before this one. A caller that does
+    /// not wait any longer leaves at most one question behind, however many ask: a call that changes
     /// something does not stand behind them.
     pub(super) async fn question<T: Send + 'static>(
         &self,
@@ -208,7 +209,7 @@ impl Agent {
         }
     }
 
-    /// What the kernel hangs in, and since when.
+    /// The call that the kernel hangs in, and since when.
     pub(super) fn hangs_in(&self) -> Option<(&'static str, Instant)> {
         let mut hanging = self.hanging.borrow_mut();
         hanging.retain(|hang| hang.hangs().is_some());

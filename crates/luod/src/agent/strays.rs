@@ -7,9 +7,9 @@
 //!                        `-----release --force--> gone
 //! ```
 //!
-//! To close one would lose what is in it, so it stays until somebody says what becomes of it: a
-//! workload that has a descriptor of it gives it back, or an administrator releases it. Until
-//! then it is told of, and no update begins: nobody could be asked to get it ready.
+//! To close a stray would lose its files, so it stays until somebody decides: a workload that has a
+//! descriptor of it gives it back, or an administrator releases it. Until then the status tells of
+//! it, and no update begins: no workload could be asked to get it ready.
 
 use luo_sys::{Direction, Session};
 use luo_varlink::{Custody, SessionInfo, TimelineKind, client};
@@ -23,7 +23,7 @@ use crate::decide::plan::Obstacle;
 use crate::kernel::Opener;
 
 impl State {
-    /// What stands in the way of an update.
+    /// The obstacles to an update.
     pub(super) fn stray_obstacles(&self) -> impl Iterator<Item = Obstacle> {
         self.strays.keys().map(|name| Obstacle {
             found: format!(
@@ -126,7 +126,7 @@ impl Agent {
         self.unstore(name);
         self.close(name, stray.session);
         self.note(TimelineKind::Finished, Line::text(name));
-        // What the kernel does not let go of in time, it lets go of later.
+        // If the kernel does not let go of it in time, it does so later.
         let _ = self.is_closed(name, "release").await;
         true
     }

@@ -10,7 +10,7 @@ use luo_varlink::{Phase, TimelineEvent, TimelineKind};
 
 use super::Agent;
 use super::clock::micros;
-use super::state::Place;
+use super::state::{Place, Restore};
 use crate::journal::clock::Clock;
 use crate::manager::notify;
 
@@ -51,6 +51,36 @@ impl Line {
 /// The lines of a timeline for the history. Watchers may still share some of them.
 pub(super) fn lines(timeline: Vec<Arc<TimelineEvent>>) -> Vec<TimelineEvent> {
     timeline.into_iter().map(Arc::unwrap_or_clone).collect()
+}
+
+/// Microseconds by which this kernel's clock is behind the one of an earlier moment, if that is
+/// known by now.
+pub(super) fn behind_us(earlier: &Moment, now: &Moment) -> Option<i64> {
+    let since = earlier.until(now)?;
+    let by_earlier = earlier.time_us.saturating_add(since);
+    let ahead = i64::try_from(by_earlier.abs_diff(now.time_us)).unwrap_or(0);
+    match by_earlier < now.time_us {
+        true => Some(-ahead),
+        false => Some(ahead),
+    }
+}
+
+impl Restore {
+    /// Looks once more by how much this kernel's clock is behind. Where that was set in the jump,
+    /// only the rate of the counter tells, and a luod that has just started does not know that:
+    /// what it has noted until it does is set right.
+    pub(super) fn learn_its_clock(&mut self, now: impl FnOnce() -> Moment) {
+        if self.behind_us.is_some() {
+            return;
+        }
+        self.behind_us = behind_us(&self.record.freeze, &now());
+        let behind = self.behind_us.unwrap_or(0);
+        let own = self.timeline.iter_mut().skip(self.record.timeline.len());
+        for event in own {
+            let event = Arc::make_mut(event);
+            event.time_us = event.time_us.saturating_add_signed(behind);
+        }
+    }
 }
 
 impl Agent {

@@ -126,7 +126,7 @@ impl Agent {
         if !self.is_restoring() {
             return;
         }
-        // Who has asked in time is not late because luod was.
+        // A workload that has asked in time is not late because luod was.
         self.clients_unread.is_over().await;
         self.overdue();
         let which = match self.config().unclaimed {
@@ -260,7 +260,7 @@ impl Agent {
         // A claim that is under way at this moment is waited for; what the kernel hangs in is not.
         let have_arrived = failed.is_empty() && self.all_have_arrived().await;
         self.end_if_over();
-        // What could not be finished and is here by now is in nobody's way.
+        // A session that could not be finished and is here by now is in nobody's way.
         if !self.is_restoring() {
             return Ok(released);
         }

@@ -9,7 +9,7 @@ use super::state::State;
 use super::timeline::lines;
 use crate::kernel;
 
-/// What stands of an update so far.
+/// The entry of an update so far.
 fn entry(state: &State, now: &Moment) -> Option<HistoryEntry> {
     let release = kernel::release();
     let entry = |update: &str, began_us| HistoryEntry {
@@ -44,7 +44,7 @@ fn entry(state: &State, now: &Moment) -> Option<HistoryEntry> {
 }
 
 impl Agent {
-    /// What stands of the update that is under way.
+    /// The entry of the update that is under way.
     pub(super) fn under_way(&self) -> Option<HistoryEntry> {
         entry(&self.state.borrow(), &self.moment())
     }

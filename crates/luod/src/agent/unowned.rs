@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sessions of the previous kernel that nobody has claimed and nobody here owns: no workload
-//! gets them from this agent, so they are told of until somebody sees to them. And sessions for the
-//! next one that the agent has let go of and some program has still, mostly a child of a workload
-//! that is gone: nobody can make a new one of that name.
+//! Sessions that no workload of this agent owns. Those of the previous kernel that nobody has
+//! claimed: no workload gets them from this agent, so the status tells of them until an
+//! administrator sees to them. And those for the next kernel that the agent has let go of and that
+//! another program still has, mostly a child of a workload that is gone: nobody can make a new
+//! session of that name meanwhile.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// So many sessions that luod has let go of are told of.
 const MOST_TOLD: usize = 16;
 
-/// What to do about them.
+/// The remedy.
 pub(super) const REMEDY: &str = "a program that opens /dev/liveupdate itself retrieves them by \
                                  name; if there is none, `luoctl release --force NAME` gives one \
                                  up, with what is in it";
@@ -60,7 +61,7 @@ impl Agent {
         if self.state.borrow().unreadable.is_some() {
             return Unowned::default();
         }
-        // What changes while the kernel is asked makes the answer an old one.
+        // A change while the kernel is asked makes the answer an old one.
         let changes = self.unowned.borrow().changes;
         let asked = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Moment));
         let Ok(Ok(listed)) = asked.await else {

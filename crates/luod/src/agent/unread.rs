@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sockets, and whether there is something on them that nobody has read yet. What has been
-//! sent in time counts, even if luod had no time to look at it: a cancel of an administrator
+//! Sockets, and whether there is something on them that nobody has read yet. A message that
+//! was sent in time counts, even if luod had no time to look at it: a cancel of an administrator
 //! before the jump, an answer or a claim of a workload before its deadline is judged. So all
 //! is read before that.
 

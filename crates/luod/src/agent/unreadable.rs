@@ -12,7 +12,7 @@ use luo_varlink::{Phase, client};
 use super::Agent;
 use crate::decide::plan::Obstacle;
 
-/// What to do about it.
+/// The remedy.
 pub(super) const REMEDY: &str = "if another version of luod wrote it, start that one, which gives all \
                                  back: put it in this one's place and have luod alone started \
                                  again (`systemctl restart luod`; kill luod, and not a `luod \

@@ -327,7 +327,7 @@ impl Agent {
     }
 }
 
-/// What came of an update, without how.
+/// The outcome of an update, without how it came about.
 fn brief(entry: HistoryEntry) -> HistoryEntry {
     HistoryEntry {
         timeline: Vec::new(),

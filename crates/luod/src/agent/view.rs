@@ -25,11 +25,11 @@ use crate::decide::unwritable::unwritable;
 use crate::journal::log;
 use crate::kernel::{self, Opener, Probe, Told};
 
-/// Who may have begun an update that this agent has not.
+/// The programs that may have begun an update which this agent has not.
 pub(super) const UNKNOWN_UPDATE: &str = "and not by this luod: another program has begun an \
                                          update, or a luod that is gone";
 
-/// What to do about that.
+/// The remedy.
 pub(super) const CANCEL_BY_FORCE: &str = "wait until the other program has ended its update; if \
                                           there is none that would: `luoctl cancel --force`";
 
@@ -39,10 +39,10 @@ pub(super) fn full_disk(config: &Config, why: &str) -> String {
     format!("what becomes of an update cannot be written to {folder}: {why}")
 }
 
-/// What to do about that, where it is for want of room.
+/// The remedy, where it is for want of room.
 const FULL_REMEDY: &str = "make room there, or name another state_directory";
 
-/// What to do about a history that takes nothing.
+/// The remedy for a history that takes nothing.
 pub(super) fn full_remedy(why: &str) -> &'static str {
     unwritable(why, FULL_REMEDY)
 }
@@ -62,7 +62,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long it may take to say what it tells everybody.
 const TELLING: Duration = Duration::from_secs(1);
 
-/// What to do about descriptors that the kernel does not let go of.
+/// The remedy for descriptors that the kernel does not let go of.
 pub(super) const CLOSING_REMEDY: &str = "`dmesg` may say what it waits for: for example, for a program that writes to a file of the \
      session, and does not end";
 
@@ -103,8 +103,8 @@ impl Agent {
         }
     }
 
-    /// What the kernel tells everybody while it has an update to undo that is over: what was seen
-    /// of it before is not how it stands.
+    /// The state that the kernel tells everybody while it has an update to undo that is over: the
+    /// state that was seen before that is not how it stands.
     pub(super) async fn told_while_not_undone(&self) -> Option<Told> {
         if !self.is_not_undone() {
             return None;
@@ -130,7 +130,7 @@ impl Agent {
         self.metrics.text()
     }
 
-    /// What an administrator should look at, in words.
+    /// The things that an administrator should look at, in words.
     fn warnings(
         &self,
         probe: &Probe,

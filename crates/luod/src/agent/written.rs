@@ -34,7 +34,7 @@ const READING: Duration = Duration::from_secs(20);
 /// How long to wait before a disk is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// What the agent's notes have of an update until it is written down.
+/// The part of the agent's notes that has an update until it is written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// That it is under way.

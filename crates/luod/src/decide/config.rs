@@ -252,7 +252,7 @@ pub enum BadConfig {
         line: Option<usize>,
         /// Its name.
         key: String,
-        /// What is wrong about it, and what to write.
+        /// The fault, and what to write.
         why: String,
     },
 }
@@ -305,7 +305,7 @@ const IMAGE: &[Part<'_>] = &[Key("target"), Key("image")];
 const ENTRY: &[Part<'_>] = &[Key("target"), Key("entry")];
 const LINE: &[Part<'_>] = &[Key("target"), Key("command_line")];
 
-/// What is wrong with a value: the way to it, and why.
+/// The fault of a value: the way to it, and why.
 type Wrong<'a> = (Vec<Part<'a>>, String);
 
 /// A way, and what it leads to, if that is there.
@@ -326,7 +326,7 @@ impl Config {
     /// The text is no configuration; the error says where.
     pub fn parse(text: &str) -> Result<Self, BadConfig> {
         let (config, misfits) = misfit::read::<Self>(text).map_err(BadConfig::Syntax)?;
-        // What is wrong there may follow from what was taken out.
+        // A fault of the rest may follow from the misfits that were taken out.
         let is_untold = |way: &[Part<'_>]| {
             let of_fleet = matches!(way.first(), Some(Key(key)) if *key == FLEET);
             of_fleet && misfits.iter().any(|misfit| misfit.is_in(FLEET))

@@ -43,7 +43,7 @@ pub fn line_of(text: &str, way: &[Part<'_>]) -> Option<usize> {
     Some(before.matches('\n').count() + 1)
 }
 
-/// What is wrong with the syntax.
+/// The fault of the syntax.
 pub(super) fn plainly(why: &toml::de::Error) -> String {
     let told = why.to_string();
     // Behind that it shows the text itself.
@@ -53,7 +53,7 @@ pub(super) fn plainly(why: &toml::de::Error) -> String {
     format!("{place}: {what}\nwhat stands behind that was not looked at")
 }
 
-/// What is wrong with a key or a type, without the words that only programmers know.
+/// The fault of a key or a type, without the words that only programmers know.
 pub(super) fn plain(said: &str) -> String {
     const WORDS: [(&str, &str); 12] = [
         ("unknown variant", "unknown value"),

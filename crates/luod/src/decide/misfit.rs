@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What stands in a text of TOML and fits nowhere: keys that nobody knows, and values of another
-//! kind than is wanted there. All of them are found: each is taken out, and the rest looked at.
+//! Misfits in a text of TOML: keys that nobody knows, and values of another kind than is wanted
+//! there. All of them are found: each is taken out, and the rest looked at.
 //!
-//! A text that is no TOML is another matter: nobody knows how what stands behind the first mistake
-//! is meant.
+//! A text that is no TOML is another matter: behind the first mistake nobody knows how the rest is
+//! meant.
 
 use std::fmt;
 use std::ops::Range;
@@ -71,7 +71,7 @@ impl fmt::Display for Misfit {
     }
 }
 
-/// What a text says without its misfits, if that says anything, and those.
+/// The value of a text without its misfits, if that makes one, and the misfits.
 ///
 /// # Errors
 /// The text is no TOML.
@@ -91,7 +91,7 @@ where
         let is_out = take_out(table.get_mut(), &span, &mut way);
         let is_its = |misfit: &Misfit| misfit.way.len() > way.len() && misfit.way.starts_with(&way);
         let follows = why.message().starts_with("missing field") && misfits.iter().any(is_its);
-        // What was taken out is not missing in the text.
+        // A key that was taken out is not missing in the text.
         if !follows {
             let (line, column) = position(text, span.start);
             misfits.push(Misfit {
@@ -107,7 +107,7 @@ where
     }
 }
 
-/// What is wrong, with the name of the key whose value it is.
+/// The fault, with the name of the key whose value it is.
 fn said(way: &[Step], message: &str) -> String {
     let keys = way.iter().rev().filter_map(|step| match step {
         Step::Key(key) => Some(key.as_str()),
@@ -129,7 +129,7 @@ fn position(text: &str, at: usize) -> (usize, usize) {
     (line, column)
 }
 
-/// What has come of looking for a span in a value.
+/// The outcome of looking for a span in a value.
 enum Within {
     /// It is elsewhere.
     Not,

@@ -18,12 +18,12 @@ pub struct Graph {
     needs: BTreeMap<String, BTreeSet<String>>,
 }
 
-/// What makes an update impossible.
+/// An obstacle: it makes an update impossible.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle {
-    /// What there is.
+    /// The obstacle, in words.
     pub found: String,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: String,
 }
 
@@ -93,7 +93,7 @@ impl Graph {
     /// may register thousands of workloads must not keep the agent busy by a long chain of them.
     fn levels(&self, step: Step) -> (Vec<Vec<String>>, BTreeSet<String>) {
         let before = self.predecessors(step);
-        // Who comes before another in one step comes after it in the other.
+        // A workload that comes before another one at prepare comes after it at freeze.
         let after = self.predecessors(match step {
             Step::Prepare => Step::Freeze,
             Step::Freeze => Step::Prepare,

@@ -93,9 +93,9 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// What can be written, and could never have an effect. `at` finds the line of a key.
+    /// Rules that can be written, and could never have an effect. `at` finds the line of a key.
     fn wrong(&self, at: impl Fn(Option<&str>) -> Which) -> Vec<BadPolicy> {
-        /// What the kernel takes for "none" in place of a user or a group.
+        /// The number that the kernel takes for "none" in place of a user or a group.
         const NONE: u32 = u32::MAX;
         let mut wrong = Vec::new();
         if self.unit.is_none() && self.uid.is_none() && self.gid.is_none() {
@@ -206,7 +206,7 @@ pub enum BadPolicy {
         line: Option<usize>,
         /// Its name.
         what: &'static str,
-        /// What comes of it, and what to write.
+        /// The effect, and what to write.
         why: &'static str,
     },
 }
@@ -247,8 +247,7 @@ impl Policy {
         misfits
             .iter_mut()
             .for_each(|misfit| misfit.hint_of_list("allow"));
-        // What is wrong with a rule may follow from what was taken out of it, and so may what is
-        // wrong with all together.
+        // A fault of a rule, or of all together, may follow from the misfits that were taken out.
         let is_whole = |index| {
             let mut places = misfits.iter().map(Misfit::place);
             !places.any(|place| place == Some(index))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What to do about an error of a call of the kernel, or of the service manager.
+//! Remedies for an error of a call of the kernel, or of the service manager.
 
 use luo_sys::Errno;
 
@@ -37,7 +37,7 @@ pub(super) const fn number(number: i32) -> Errno {
     }
 }
 
-/// What is handed over is read when the device is opened, or before the first call.
+/// The handover is read when the device is opened, or before the first call.
 const NOT_TAKEN_OVER: &str = "what the previous kernel handed over could not be taken over: \
                               `dmesg | grep luo` says why. It stays quarantined, and luod cannot \
                               run, until the machine is booted anew by its firmware, not by kexec; \

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What to do about a file that cannot be written.
+//! Remedies for a file that cannot be written.
 
-/// What to do where something cannot be written; `with_room` is for want of room alone. `why` is
+/// The remedy where something cannot be written; `with_room` is for want of room alone. `why` is
 /// as the standard library says it, or the kernel.
 #[must_use]
 pub fn unwritable(why: &str, with_room: &'static str) -> &'static str {

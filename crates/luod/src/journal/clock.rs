@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The clock of an update. The machine's may be set at any time, by its administrator or over the
-//! network. So an update looks at it once, when it begins, and once more in the next kernel; from
-//! there on it counts by one that nobody sets.
+//! The clock of an update. The machine's clock may be set at any time, by its administrator or over
+//! the network. So an update looks at that once, when it begins, and once more in the next kernel;
+//! from there on it counts by a clock that nobody sets.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// which it was started, over the end of a process too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
-    /// What the machine's clock said then: microseconds since 1970.
+    /// The machine's clock at that moment: microseconds since 1970.
     pub wall_us: u64,
     /// How long the machine had been up by then: microseconds.
     pub boot_us: u64,
@@ -46,7 +46,7 @@ impl Clock {
         boot_us().saturating_sub(self.boot_us)
     }
 
-    /// What it says now: microseconds since 1970.
+    /// Its reading now: microseconds since 1970.
     #[must_use]
     pub fn now_us(&self) -> u64 {
         self.wall_us.saturating_add(self.elapsed_us())

@@ -17,13 +17,13 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicUsize;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{fs, io};
 
 use luo_varlink::HistoryEntry;
 
+use self::disk::Disk;
 use self::limits::MAX_ANSWER;
 pub use self::past::{Mark, Open, Past};
 use super::notes::epoch;
@@ -46,7 +46,7 @@ struct Unwritten {
     why: Option<String>,
 }
 
-/// What is to be written.
+/// The lines that are to be written.
 #[derive(Debug, Default)]
 struct Queue {
     /// The updates, the oldest first.
@@ -62,12 +62,10 @@ struct Queue {
 /// The history of one machine. A disk may hang for ever: no lock is held while one is asked.
 #[derive(Clone, Debug)]
 pub struct History {
-    path: PathBuf,
+    disk: Disk,
     /// Which boot this is.
     boot: Arc<str>,
     queue: Arc<Mutex<Queue>>,
-    /// How often it was tried whether it can be written.
-    trials: Arc<AtomicUsize>,
 }
 
 impl History {
@@ -75,10 +73,9 @@ impl History {
     #[must_use]
     pub fn in_directory(directory: &Path) -> Self {
         Self {
-            path: directory.join(FILE),
+            disk: Disk::at(directory.join(FILE)),
             boot: epoch().into(),
             queue: Arc::default(),
-            trials: Arc::default(),
         }
     }
 
@@ -87,7 +84,16 @@ impl History {
     /// # Errors
     /// Its folder cannot be looked at.
     pub fn is_there(&self) -> io::Result<bool> {
-        Ok(fs::exists(&self.path)? || fs::exists(self.aside())?)
+        self.disk.is_there()
+    }
+
+    /// Whether an update could be written down now: the folder can be written to, and the
+    /// disk has room for one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn is_writable(&self) -> io::Result<()> {
+        self.disk.is_writable()
     }
 
     /// Adds an update that is to be written. If there is an entry of the same update, this one
@@ -154,7 +160,7 @@ impl History {
             let Some((entry, mark)) = next else {
                 return Ok(true);
             };
-            if let Err(why) = self.append(&entry, &mark) {
+            if let Err(why) = self.disk.append(&entry, &mark) {
                 self.queue().is_writing = false;
                 self.is_not_taken(&why.to_string());
                 return Err(why);
@@ -229,9 +235,9 @@ impl History {
     }
 
     fn last_within(&self, most: usize, bytes: usize) -> io::Result<Past> {
-        // What is written meanwhile is neither missed nor told of as it was before.
+        // A line that is written meanwhile is neither missed nor told as it was before.
         let before = self.queue().entries.clone();
-        let mut past = self.on_the_disk(most, bytes)?;
+        let mut past = self.disk.on_the_disk(most, bytes)?;
         for Unwritten { entry, .. } in before {
             past.put(entry);
         }
@@ -275,7 +281,7 @@ impl History {
                 queue.entries.last().map(|last| last.entry.clone()),
             )
         };
-        let read = self.lines(MOST_OPEN, MAX_ANSWER)?;
+        let read = self.disk.lines(MOST_OPEN, MAX_ANSWER)?;
         let written = || serde_json::from_slice(&read.lines.back()?.line).ok();
         let newest = queued.or_else(written);
         let open = read.lines.iter().filter_map(|known| {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The log: lines on standard error, or entries of the journal. Whoever reads them may stand
-//! still, and luod must not with it: so a thread writes them, and what finds no room before that
-//! thread is dropped and counted.
+//! The log: lines on standard error, or entries of the journal. Their reader may stand
+//! still, and luod must not stand still with it: so a thread writes them, and a line that finds no
+//! room before that thread is dropped and counted.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::net::UnixDatagram;
@@ -83,7 +83,7 @@ pub(crate) fn dropped() -> usize {
     own.map_or(0, |lines| lines.count.dropped.load(Ordering::Relaxed))
 }
 
-/// What is said to the thread.
+/// A message to the thread.
 enum Said {
     Line(Vec<u8>),
     /// All before this is to be written, and then this to be dropped.
@@ -184,7 +184,7 @@ fn write_all(
     }
 }
 
-/// What waits to be written.
+/// The lines that wait to be written.
 pub(crate) struct Rest(Lines);
 
 impl Drop for Rest {
@@ -253,7 +253,7 @@ impl Visit for Entry {
     fn record_str(&mut self, field: &Field, value: &str) {
         match field.name() {
             "message" => self.field("MESSAGE", value),
-            // What is the program's own has a name that nobody else gives.
+            // The program's own fields have names that nobody else gives.
             name => self.field(&format!("F_{}", name.to_ascii_uppercase()), value),
         }
     }

@@ -116,7 +116,7 @@ pub fn write(path: &Path, entry: &HistoryEntry) -> io::Result<()> {
     let new = unfinished(path)?;
     let picture = luo_timeline::svg(entry);
     let fill = |mut file: File| {
-        // What is reserved is not given back before: others wait for room, too.
+        // The reserved room is not given back before: others wait for room, too.
         file.rewind()?;
         file.write_all(picture.as_bytes())?;
         file.set_len(picture.len() as u64)?;
@@ -210,7 +210,7 @@ mod tests {
             assert!(text.starts_with("<svg") && text.ends_with("</svg>\n"));
             assert!(!held.exists());
         }
-        // What is too small is made anew; without any it is written as well.
+        // A reservation that is too small is made anew; without any the picture is written as well.
         fs::write(&held, "too small").unwrap();
         reserve(&path, 1).unwrap();
         assert!(fs::metadata(&held).unwrap().len() > FRAME);
@@ -244,7 +244,7 @@ mod tests {
         assert!(is_picture(&fs::read(&path).unwrap()));
     }
 
-    /// What others have put there is neither replaced, nor written through, nor waited for.
+    /// A file that others have put there is neither replaced, nor written through, nor waited for.
     #[test]
     fn only_a_regular_file_is_replaced_and_no_link_is_followed() {
         use rustix::fs::{CWD, FileType, Mode, mknodat};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What of guests' clocks the next kernel is told.
+//! Facts about guests' clocks that the next kernel is told.
 
 use luo_preflight::guest_clock::Clock;
 use luo_preflight::system::System;

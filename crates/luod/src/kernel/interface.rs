@@ -87,7 +87,7 @@ pub trait Kernel {
     /// They are handed over in runs, which is not wanted, and that cannot be changed.
     fn hand_over_in_runs(&mut self, runs: bool) -> Result<(), Failed>;
 
-    /// What takes part in updates; `None` if the kernel has no call that lists it.
+    /// The participants in updates; `None` if the kernel has no call that lists them.
     ///
     /// # Errors
     /// As the kernel answers. Somebody else has the device; that is not waited for.

@@ -33,7 +33,7 @@ const MEMFDS: &str = "/sys/kernel/liveupdate/memfd";
 const MAINLINES: &str = "memfd-v2";
 const RUNS: &str = "runs";
 
-/// What cannot be done while another program has the device open: the check `running-device`
+/// The reason for a failure while another program has the device open: the check `running-device`
 /// says which one.
 const HELD: &str = "/dev/liveupdate, which another program has open (`luoctl check` says which)";
 
@@ -117,7 +117,7 @@ impl Linux {
 }
 
 impl Linux {
-    /// Who or what has refused the jump, if it was the orchestrator.
+    /// The participant or file that has refused the jump, if it was the orchestrator that did.
     fn failure_of_the_jump(&self) -> Option<Failure> {
         let device = open_within(MOMENT).ok()?;
         let failure = device.failure().ok()?;
@@ -269,7 +269,7 @@ impl Kernel for Linux {
         if device.state() == Ok(State::Prepared) {
             device.freeze().map_err(|why| refused(why, &device))?;
         }
-        // What fails from here on fails in the jump. Mainline's does not tell.
+        // An error from here on is one of the jump. Mainline's orchestrator does not tell its reason.
         self.failures = device.failure().ok().map(|failure| failure.sequence);
         Ok(())
     }

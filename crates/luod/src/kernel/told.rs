@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the kernel tells everybody: it is asked while a call of the kernel's thread hangs.
+//! Facts that the kernel tells everybody. They are asked for while a call of the kernel's thread
+//! hangs.
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub struct Told {
 pub type Tell = Arc<dyn Fn() -> Told + Send + Sync>;
 
 impl Told {
-    /// What the running kernel tells.
+    /// The facts that the running kernel tells.
     #[must_use]
     pub fn now() -> Self {
         Self {

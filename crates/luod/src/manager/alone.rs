@@ -95,7 +95,7 @@ pub struct Alone {
     _locked: Vec<File>,
 }
 
-/// Who has locked a file.
+/// The process that has locked a file.
 #[derive(Debug, PartialEq, Eq)]
 struct Owner {
     process: u32,
@@ -117,7 +117,7 @@ impl Owner {
     }
 }
 
-/// What a message calls an agent, and a supervisor.
+/// The words for an agent and for a supervisor in a message.
 const AGENT: &str = "luod";
 const SUPERVISOR: &str = "luod supervise";
 
@@ -351,14 +351,14 @@ fn read(mut file: &File) -> io::Result<String> {
     Ok(text)
 }
 
-/// What to say where nobody can be told who has locked a file. It is locked all the same.
+/// The words where it cannot be told which process has locked a file. It is locked all the same.
 fn untold(why: &io::Error) -> String {
     let why = why.to_string();
     let remedy = unwritable(&why, "make room there");
     format!("another luod could not be told which process this is: {why}: {remedy}")
 }
 
-/// What stood there was of an earlier agent.
+/// Any text that stood there was of an earlier agent.
 fn write(mut file: &File, text: &str) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;

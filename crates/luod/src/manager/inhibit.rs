@@ -102,7 +102,7 @@ impl Inhibitor {
 }
 
 impl Inhibitor {
-    /// What the program has said when it ended without a lock.
+    /// The words of the program when it ended without a lock.
     fn why_refused(&mut self) -> String {
         let mut said = Vec::new();
         if let Some(errors) = self.child.stderr.take() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who keeps descriptors for the agent: the service manager, or in tests somebody else.
+//! The keeper of descriptors for the agent: the service manager, or in tests something else.
 
 use std::io;
 use std::os::fd::BorrowedFd;

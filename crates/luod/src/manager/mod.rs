@@ -31,8 +31,8 @@ use luo_varlink::Check;
 
 use crate::decide::config::Jump;
 
-/// What is to be said of a way to jump, by the service manager that runs: whether the agent
-/// outlives its shutdown, or what is lost without one.
+/// The check of a way to jump, by the service manager that runs: whether the agent outlives its
+/// shutdown, or what is lost without one.
 #[must_use]
 pub fn check(jump: Jump, root: &Path) -> Option<Check> {
     match jump {

@@ -11,8 +11,8 @@
 //! more, and all is lost. So sessions go by short labels there, and the kernel tells the
 //! name of each.
 //!
-//! A manager that reads nothing keeps nobody waiting. What it has not taken is tried again by
-//! whoever has the store ([`Store::is_behind`]).
+//! A manager that reads nothing keeps nobody waiting. The owner of the store tries again to put in
+//! what it has not taken ([`Store::is_behind`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +31,7 @@ use crate::aside::{self, Aside};
 /// How long the kernel may take to name all that the store has.
 const NAMING: Duration = Duration::from_secs(10);
 
-/// What has become of the keeper since the store was last looked at.
+/// The change of the keeper since the store was last looked at.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// It is there still, or still not.
@@ -65,11 +65,11 @@ pub struct Store {
     seen: Cell<Option<Which>>,
     labels: RefCell<Labels>,
     behind: Behind,
-    /// What the manager was told to close lately.
+    /// The descriptors that the manager was told to close lately.
     left: RefCell<BTreeMap<String, Instant>>,
 }
 
-/// What the store has of an earlier process.
+/// A descriptor that the store has of an earlier process.
 pub struct Stored {
     /// The session's name. A descriptor of something else has none: its label serves as that.
     pub name: String,
@@ -354,7 +354,7 @@ impl Place {
     /// nothing is waited for, but not long.
     #[must_use]
     pub fn fill(&self, fd: impl AsFd) -> bool {
-        // Who has been waited for in vain is not waited for again.
+        // A manager that was waited for in vain is not waited for again.
         let patience = match *lock(&self.behind) {
             Some(_) => Duration::ZERO,
             None => BUSY,

@@ -26,7 +26,7 @@ const MOST_SAID: usize = 8 << 20;
 /// Units that are named.
 const MOST_NAMED: usize = 10;
 
-/// What is asked of each service.
+/// The properties that are asked of each service.
 const PROPERTIES: &str = "--property=Id,FileDescriptorStorePreserve,NFileDescriptorStore";
 
 /// The check of a jump without a shutdown: whether units of others have something in stores that
@@ -124,7 +124,7 @@ fn told(status: CheckStatus, found: String, remedy: &str) -> Check {
     }
 }
 
-/// What systemctl says, if it ends well within [`PATIENCE`].
+/// The output of systemctl, if it ends well within [`PATIENCE`].
 fn said(systemctl: &Path, arguments: &[&str]) -> Option<String> {
     let mut child = Command::new(systemctl)
         .args(arguments)

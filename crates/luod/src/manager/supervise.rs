@@ -74,7 +74,7 @@ fn failures(before: u32, up_for: Option<Duration>) -> u32 {
     }
 }
 
-/// Who needs an agent that has failed.
+/// The reason why an agent that has failed is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Needed {
     /// Nobody in particular.
@@ -116,8 +116,8 @@ fn pause(times: u32, needed: Needed, is_hopeless: bool) -> Option<Duration> {
     )
 }
 
-/// What there is to say while an agent does not run that has left so many descriptors here: it may
-/// be the administrator's turn.
+/// The warning while an agent does not run that has left so many descriptors here: it may be the
+/// administrator's turn.
 fn warns(kept: usize, times: u32, is_hopeless: bool) -> String {
     match kept > 0 && (times > 1 || is_hopeless) {
         true => format!(
@@ -167,7 +167,7 @@ impl Ended {
         self.how.as_ref().ok().copied().flatten()
     }
 
-    /// What the supervisor itself ends with.
+    /// The exit status of the supervisor itself.
     fn status(self) -> io::Result<ExitStatus> {
         self.how.map(Option::unwrap_or_default)
     }
@@ -295,7 +295,7 @@ fn watch(
         if left.is_some_and(|left| now.elapsed() > left.saturating_add(STALL)) {
             kept.stood_still();
         }
-        // Whatever it has sent before its end is there by its end.
+        // All that it has sent before its end is there by now.
         let ended = agent.has_ended();
         sockets.receive(kept, process);
         if let Some(how) = ended {

@@ -153,8 +153,8 @@ fn caller_of(served: &Served<'_>) -> Caller {
     }
 }
 
-/// What comes of a call of a workload's, for which the connection is listened to meanwhile: a
-/// kernel that hangs in it keeps no place for a workload that has gone and comes back.
+/// The outcome of a workload's call, during which the connection is listened to: a kernel that
+/// hangs in it keeps no place for a workload that has gone and comes back.
 async fn listening<T>(
     served: &mut Served<'_>,
     call: impl Future<Output = std::result::Result<T, Error>>,

@@ -23,7 +23,7 @@ use crate::aside;
 pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: UnixStream) {
     let stream = Rc::new(stream);
     speak(agent, door, entry, &stream).await;
-    // What came along with calls that nobody has read goes with the socket.
+    // Descriptors that came with calls which nobody has read go with the socket.
     if let Some(Ok(stream)) = Rc::into_inner(stream).map(UnixStream::into_std) {
         drop(aside::close(stream));
     }
@@ -85,7 +85,7 @@ async fn identify(
         process: peer.process_fd(),
     };
     let identity = match identity::of(peer) {
-        // Who may connect there is an administrator. What one has said before it went, a
+        // A peer that may connect there is an administrator. A call that it made before it went, a
         // cancel for example, is done all the same.
         Err(_) if door == Door::Admin => Identity {
             uid: peer.uid,

@@ -5,7 +5,7 @@
 //! nearly all other calls on it; closing a socket can wait for its peer. So only kinds of
 //! descriptors are taken in whose close waits for nobody, and sessions, which the agent has
 //! closed by threads ([`Aside`]). Threads that may wait close the rest, too. In the place of one that is not taken in comes a memfd whose name says what it
-//! was, so that its sender gets an answer. Who sends such a memfd gets that answer, too.
+//! was, so that its sender gets an answer. A peer that sends such a memfd itself gets the same answer.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -75,7 +75,7 @@ fn word(fd: &OwnedFd) -> &'static str {
     }
 }
 
-/// What a workload declares by a descriptor: a file, or what stands for one.
+/// The thing that a workload declares by a descriptor: a file, or what stands for one.
 pub(super) fn declaration(fd: Aside<OwnedFd>) -> Declaration {
     let target = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     let target = target.unwrap_or_default();

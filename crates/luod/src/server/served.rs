@@ -94,7 +94,7 @@ impl End {
 }
 
 impl End {
-    /// What a peer is told that has broken a rule of all messages.
+    /// The answer to a peer that has broken a rule of all messages.
     fn words(&self) -> Option<String> {
         match self {
             Self::Peer(zlink_core::Error::Json(why)) => Some(format!(

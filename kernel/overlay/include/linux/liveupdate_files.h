@@ -6,6 +6,7 @@
  * What the handlers of kernel/liveupdate/rust look at and make, where the file that has it
  * keeps it to itself. Each is built with the file whose name it has.
  */
+#include <linux/liveupdate_kvm.h>
 #include <linux/types.h>
 
 struct file;

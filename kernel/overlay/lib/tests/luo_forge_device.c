@@ -49,6 +49,7 @@
 #include <linux/init.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
+#include <linux/liveupdate.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -60,6 +61,9 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
+#ifdef CONFIG_PCI_LIVEUPDATE
+#include "../../kernel/liveupdate/rust/luo_pci.h"
+#endif
 #include "luo_forge.h"
 
 /* The handover's layout knows blocks of 4 KiB, whatever a page is. */
@@ -67,6 +71,8 @@
 #define FORGE_PAGES	256
 #define FORGE_COMMIT	SZ_1M
 #define FORGE_PHYS	SZ_2M
+/* Behind the head of the table of PCI devices. */
+#define FORGE_FIRST_DEVICE	48
 
 DEFINE_MUTEX(forge_lock);
 static void *forge_pages[FORGE_PAGES];
@@ -280,6 +286,31 @@ const struct file_operations forge_fops = {
 	.splice_read = forge_splice_read,
 	.llseek	= default_llseek,
 };
+
+#ifdef CONFIG_PCI_LIVEUPDATE
+static int forge_damage_pci_set(const char *value, const struct kernel_param *param)
+{
+	void *page;
+	int err;
+
+	err = liveupdate_flb_get_outgoing(&luo_pci_flb, &page);
+	if (err)
+		return err;
+	/* Its checksum is wrong then. */
+	((u8 *)page)[FORGE_FIRST_DEVICE] ^= 1;
+	liveupdate_flb_put_outgoing(&luo_pci_flb);
+	return 0;
+}
+
+/*
+ * A write damages the table of PCI devices that go on in the next kernel, until one
+ * more is preserved or none is.
+ */
+static const struct kernel_param_ops forge_damage_pci_ops = {
+	.set = forge_damage_pci_set,
+};
+module_param_cb(damage_pci, &forge_damage_pci_ops, NULL, 0200);
+#endif
 
 static struct miscdevice forge_device = {
 	.minor	= MISC_DYNAMIC_MINOR,

@@ -3,11 +3,14 @@
  * What kernel/liveupdate/rust/sys and rust/kernel/liveupdate/sys need of inline functions.
  */
 #include <linux/anon_inodes.h>
+#include <linux/dma-mapping.h>
+#include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/pci.h>
 #include <linux/sched/signal.h>
 
 __rust_helper void *rust_helper_phys_to_virt(phys_addr_t phys)
@@ -78,4 +81,54 @@ __rust_helper struct file *rust_helper_luo_device_getfile(const char *name,
 							  void *data, int flags)
 {
 	return anon_inode_getfile_fmode(name, fops, data, flags, FMODE_PREAD | FMODE_PWRITE);
+}
+
+/* Zeroed, and within reach of devices with addresses of 32 bits. */
+__rust_helper void *rust_helper_luo_alloc_low_page(void)
+{
+	struct folio *folio = folio_alloc(GFP_KERNEL | GFP_DMA32 | __GFP_ZERO, 0);
+
+	return folio ? folio_address(folio) : NULL;
+}
+
+__rust_helper void rust_helper_luo_free_low_page(void *page)
+{
+	folio_put(virt_to_folio(page));
+}
+
+__rust_helper int rust_helper_luo_preserve_page(void *page)
+{
+	return kho_preserve_folio(virt_to_folio(page));
+}
+
+__rust_helper void rust_helper_luo_unpreserve_page(void *page)
+{
+	kho_unpreserve_folio(virt_to_folio(page));
+}
+
+/* NULL if the previous kernel has preserved no page there. */
+__rust_helper void *rust_helper_luo_take_page_back(phys_addr_t phys)
+{
+	struct folio *folio;
+
+	if (!kho_is_preserved_page(phys))
+		return NULL;
+	folio = kho_restore_folio(phys);
+	return folio ? folio_address(folio) : NULL;
+}
+
+/* As the CPU knows a page, and as a device does, these are the same address. */
+__rust_helper bool rust_helper_luo_is_mapped_directly(struct device *device, void *page)
+{
+	dma_addr_t address = dma_map_single(device, page, PAGE_SIZE, DMA_BIDIRECTIONAL);
+
+	if (dma_mapping_error(device, address))
+		return false;
+	dma_unmap_single(device, address, PAGE_SIZE, DMA_BIDIRECTIONAL);
+	return address == virt_to_phys(page);
+}
+
+__rust_helper u32 rust_helper_luo_pci_domain(struct pci_dev *dev)
+{
+	return pci_domain_nr(dev->bus);
 }

@@ -5,6 +5,7 @@
 //! - Files: a driver whose open files are to go over implements [`FileHandler`], and registers it
 //!   by a [`Handler`]. What it leaves for the next kernel is on a [`PreservedPage`], which comes
 //!   back as a [`HandedPage`]. Files of a device are recognised and made by [`DeviceFiles`].
+//! - PCI devices go on running by [`pci`], and what a device works on is a [`DevicePage`].
 //! - Without files: a [`Subsystem`] hears of each update, may call it off, and can leave one
 //!   number.
 //!
@@ -29,12 +30,15 @@ pub use handler::{
     Token, //
 };
 pub use subsystem::Subsystem;
+#[cfg(CONFIG_PCI_LIVEUPDATE)]
+pub use sys::pci;
 pub use sys::{
     files::DeviceFiles,
     handler::{
         Handler,
         HandlerRegistration, //
     },
+    memory::DevicePage,
     page::{
         HandedPage,
         PreservedPage, //

@@ -26,6 +26,8 @@ const STRAYED: &str = "strayed";
 
 /// Runs all cases.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
+    // Before anybody opens the device: what a machine has left is for its handler.
+    module::load_kvm_at_once()?;
     let on: Implementation = guest.args.text("on").context("on: what?")?.parse()?;
     drive(on, &Vm { guest }, &mut report)
 }

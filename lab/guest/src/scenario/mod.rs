@@ -8,6 +8,7 @@ mod chain;
 mod conformance;
 mod demo;
 mod demo_guest;
+mod device;
 mod failing;
 mod flb;
 mod gigantic;
@@ -33,7 +34,8 @@ use anyhow::{Context, Result};
 use crate::init::Guest;
 
 pub(crate) use accounts::{ARGUMENT as ACCOUNTS_HOLDER, main as hold};
-pub(crate) use hostile_client::{ARGUMENT as HOSTILE_CLIENT, main as be_hostile};
+pub(crate) use hostile_client::ARGUMENT as HOSTILE_CLIENT;
+pub(crate) use hostile_client::parts::main as be_hostile;
 
 /// A scenario: runs in each kernel of the chain, and returns in the last one.
 /// An error ends the run as failed.
@@ -48,6 +50,7 @@ const TABLE: &[(&str, Scenario)] = &[
     ("conformance", conformance::run),
     ("demo", demo::run),
     ("demo-vm", demo_guest::run),
+    ("device", device::run),
     ("failing", failing::run),
     ("gigantic", gigantic::run),
     ("guests", guests::run),

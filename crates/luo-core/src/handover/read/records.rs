@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Reading the supplement's records: what sessions, files and dependencies are beyond
-//! what `luo-v5` says of them.
+//! Reading the supplement's records: facts of sessions and files, and dependencies, which
+//! `luo-v5` has no place for.
 
 use luo_abi::errno::Errno;
 use luo_abi::supplement::{

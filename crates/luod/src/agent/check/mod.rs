@@ -324,7 +324,7 @@ impl Agent {
         }
     }
 
-    /// Whether the device can be had. Who has it keeps the update from beginning.
+    /// Whether the device can be had. Another program that has it keeps the update from beginning.
     async fn check_device(&self) -> Option<Check> {
         let why = match self
             .ask_kernel("the kernel", |kernel| kernel.is_free())
@@ -378,8 +378,9 @@ impl Agent {
         all.collect()
     }
 
-    /// What takes part in updates, if the kernel says it; while it cannot be asked, what it last
-    /// said. By none of both it would pass for one that has no handlers but mainline's.
+    /// The participants in updates, if the kernel lists them; while it cannot be asked, those that
+    /// it last listed. With neither, it would pass for a kernel that has no handlers but
+    /// mainline's.
     async fn participants(&self) -> Option<Vec<ParticipantEntry>> {
         if self.probe.orchestrator != Orchestrator::Contract {
             return None;

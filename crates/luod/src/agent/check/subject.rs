@@ -28,7 +28,7 @@ pub(super) struct Group {
     pub(super) files: Vec<Facts>,
 }
 
-/// What a workload takes back.
+/// The files that a workload takes back, and their limits.
 struct Takes {
     /// At least, and at most.
     memory: (u64, u64),
@@ -67,10 +67,11 @@ struct Below<'a> {
     workloads: Vec<&'a str>,
 }
 
-/// What each control group with a limit would have to bear, of memory or (`page`) of huge pages.
+/// The bytes that each control group with a limit would have to bear, of memory or (`page`) of
+/// huge pages.
 type Limits<'a> = BTreeMap<(Option<u64>, String), Below<'a>>;
 
-/// What is found of workloads, and the limit that it is about.
+/// The findings about workloads, and the limit that each is about.
 type Found<'a> = BTreeMap<(Option<u64>, Vec<&'a str>), (u64, Check)>;
 
 /// Judges whether workloads may have what they take back: each by itself, and all that are in one
@@ -129,7 +130,7 @@ fn check_groups(groups: &[Group], system: &System, memfds: Memfds) -> Vec<Check>
 /// All that the checks look at, gathered for the thread that runs them.
 pub(super) struct Subject {
     pub(super) system: System,
-    /// What the target is told of guests' clocks.
+    /// The facts about guests' clocks that the target is told.
     pub(super) clock: HandedOn,
     pub(super) probe: Probe,
     pub(super) participants: Option<Vec<ParticipantEntry>>,
@@ -163,7 +164,7 @@ impl Subject {
         let initrd = self.initrd(own_initrd);
         let own_line = unpacked.and_then(|unpacked| unpacked.command_line.as_deref());
         let line = command_line(&self.target, own_line, self.clock.guests()).unwrap_or_default();
-        // What is built into the target counts, too.
+        // Command lines that are built into the target count, too.
         let counts = lines::of(&line, image.as_ref().ok());
         let handlers = self.participants.as_deref().map(handlers);
         let mut checks = update::checks(&Update {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What luod itself has to say in a report, and how one is judged.
+//! The findings of luod itself in a report, and how a report is judged.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -114,7 +114,8 @@ pub(super) fn does_not_open(checks: &mut Vec<Check>, why: &Failed, root: &Path) 
     }
 }
 
-/// What mainline's orchestrator cannot be asked before an update.
+/// The check that names the questions which mainline's orchestrator cannot answer before an
+/// update.
 pub(super) fn untold() -> Check {
     Check {
         name: "running-state".to_owned(),

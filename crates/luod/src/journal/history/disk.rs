@@ -5,11 +5,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use luo_varlink::{HistoryEntry, Phase};
 
-use super::History;
 use super::limits::{MAX_FILE, MAX_READ};
 use super::line::written;
 use super::past::{Mark, Past, reached};
@@ -19,7 +19,28 @@ use crate::journal::{picture, regular};
 /// Bytes that a usual entry has at most.
 const TRIAL: usize = 64 << 10;
 
-impl History {
+/// The file of one machine's history.
+#[derive(Clone, Debug)]
+pub(super) struct Disk {
+    pub(super) path: PathBuf,
+    /// How often it was tried whether it can be written.
+    trials: Arc<AtomicUsize>,
+}
+
+impl Disk {
+    /// The file at a path, which may not be there yet.
+    pub(super) fn at(path: PathBuf) -> Self {
+        Self {
+            path,
+            trials: Arc::default(),
+        }
+    }
+
+    /// Whether there is a file, or one that was put aside.
+    pub(super) fn is_there(&self) -> io::Result<bool> {
+        Ok(fs::exists(&self.path)? || fs::exists(self.aside())?)
+    }
+
     pub(super) fn append(&self, entry: &HistoryEntry, mark: &Mark) -> io::Result<()> {
         let folder = self.folder();
         fs::create_dir_all(folder)?;
@@ -29,7 +50,7 @@ impl History {
         let mut file = self.open(OpenOptions::new().create(true).append(true).read(true))?;
         let length = file.metadata()?.len();
         let mut line = Vec::new();
-        // What a crash or a full disk has cut off must not swallow this line too.
+        // A line that a crash or a full disk has cut off must not swallow this one too.
         if length > 0 && last_byte(&file, length)? != b'\n' {
             line.push(b'\n');
         }
@@ -67,7 +88,7 @@ impl History {
     ///
     /// # Errors
     /// Why not.
-    pub fn is_writable(&self) -> io::Result<()> {
+    pub(super) fn is_writable(&self) -> io::Result<()> {
         let folder = self.folder();
         fs::create_dir_all(folder)?;
         self.open(OpenOptions::new().create(true).append(true).read(true))?;
@@ -107,7 +128,7 @@ impl History {
     /// have at a time; and what cannot be read.
     pub(super) fn lines(&self, most: usize, bytes: usize) -> io::Result<Read> {
         let mut read = Read::new(most, bytes);
-        // What cannot be read of the older one keeps nobody from the newer one.
+        // An older file that cannot be read keeps nobody from the newer one.
         if let Err(why) = self.read(&self.aside(), &mut read) {
             let file = self.aside();
             read.problems.push(format!("{}: {why}", file.display()));

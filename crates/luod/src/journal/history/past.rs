@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the history tells of updates, and what a line of it says.
+//! The history as it is told: its updates, and what a line of it says of one.
 
 use luo_varlink::{HistoryEntry, Phase};
 use serde::{Deserialize, Serialize};
 
-/// What the history tells.
+/// The history, as it is told.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
     /// The updates, the newest first.
     pub updates: Vec<HistoryEntry>,
-    /// What cannot be read of it, in words.
+    /// The parts of it that cannot be read, in words.
     pub problems: Vec<String>,
     /// How many older updates were asked for and left out, as too long all together.
     pub left_out: usize,
@@ -25,7 +25,7 @@ impl Past {
     }
 }
 
-/// What a line of an update that is under way says beside the update.
+/// The facts that a line of an update under way has beside the update.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
     /// The boot in which it was under way.

@@ -25,7 +25,7 @@ pub(super) struct Known {
     at: u64,
 }
 
-/// What was read.
+/// The history, as it was read.
 pub(super) struct Read {
     most: usize,
     bytes: usize,
@@ -42,7 +42,7 @@ pub(super) struct Read {
     torn: BTreeMap<String, u64>,
     /// The last one of which that cannot be told.
     junk: u64,
-    /// What cannot be read, in words.
+    /// The parts that cannot be read, in words.
     pub(super) problems: Vec<String>,
 }
 

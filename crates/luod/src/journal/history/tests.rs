@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What was written down is told, whatever the disk does.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 
 use luo_varlink::{Outcome, Phase, TimelineEvent, TimelineKind};
@@ -36,7 +36,7 @@ fn names(past: &Past) -> Vec<&str> {
 }
 
 fn append(history: &History, bytes: &[u8]) {
-    let file = OpenOptions::new().append(true).open(&history.path);
+    let file = OpenOptions::new().append(true).open(&history.disk.path);
     file.unwrap().write_all(bytes).unwrap();
 }
 
@@ -64,7 +64,7 @@ fn the_newest_comes_first_and_damage_is_named_and_passed_over() {
 fn a_history_without_an_end_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     let history = History::in_directory(folder.path());
-    let file = File::create(&history.path).unwrap();
+    let file = File::create(&history.disk.path).unwrap();
     file.set_len(MAX_READ + 1).unwrap();
     let why = history.last(5).unwrap_err().to_string();
     assert!(why.contains("more than"), "{why}");
@@ -93,7 +93,7 @@ fn what_the_disk_does_not_take_is_told_of_and_written_later() {
     let state = folder.path().join("state");
     let history = History::in_directory(&state);
     add(&history, &entry("one")).unwrap();
-    let file = fs::read(&history.path).unwrap();
+    let file = fs::read(&history.disk.path).unwrap();
     // Somebody has put a file where the folder was.
     fs::remove_dir_all(&state).unwrap();
     fs::write(&state, "").unwrap();
@@ -101,7 +101,7 @@ fn what_the_disk_does_not_take_is_told_of_and_written_later() {
     assert!(history.clone().last(5).is_err());
     fs::remove_file(&state).unwrap();
     fs::create_dir(&state).unwrap();
-    fs::write(&history.path, file).unwrap();
+    fs::write(&history.disk.path, file).unwrap();
     let past = history.last(5).unwrap();
     assert_eq!(names(&past), ["two", "one"]);
     assert!(past.problems[0].contains("update two"), "{past:?}");
@@ -136,7 +136,7 @@ fn what_is_no_file_is_not_waited_for() {
     assert!(history.is_writable().is_err());
     assert!(history.last(5).is_err());
     assert!(add(&history, &entry("one")).is_err());
-    fs::remove_file(&history.path).unwrap();
+    fs::remove_file(&history.disk.path).unwrap();
     history.is_writable().unwrap();
     let past = history.last(5).unwrap();
     assert!(
@@ -245,7 +245,7 @@ fn what_is_written_can_be_read_however_much_has_happened() {
     let history = History::in_directory(folder.path());
     add(&history, &entry("one")).unwrap();
     add(&history, &big()).unwrap();
-    let length = fs::metadata(&history.path).unwrap().len();
+    let length = fs::metadata(&history.disk.path).unwrap().len();
     assert!(
         length > 2 << 20 && length < MAX_LINE as u64 + 1000,
         "{length}"
@@ -372,18 +372,18 @@ fn what_was_put_aside_is_told_too() {
     add(&history, &entry("two")).unwrap();
     add(&history, &entry("three")).unwrap();
     assert!(
-        fs::metadata(&history.path).unwrap().len() < 1000,
+        fs::metadata(&history.disk.path).unwrap().len() < 1000,
         "a new file is begun"
     );
     assert_eq!(names(&history.last(5).unwrap()), ["three", "two", "one"]);
     assert!(history.open_ends().unwrap().0.is_empty());
-    fs::remove_file(&history.path).unwrap();
+    fs::remove_file(&history.disk.path).unwrap();
     assert!(history.is_there().unwrap());
     assert_eq!(names(&history.last(5).unwrap()), ["two", "one"]);
     // The newer file is told of whatever the older one is.
     add(&history, &entry("four")).unwrap();
-    fs::remove_file(history.aside()).unwrap();
-    fs::create_dir(history.aside()).unwrap();
+    fs::remove_file(history.disk.aside()).unwrap();
+    fs::create_dir(history.disk.aside()).unwrap();
     let past = history.last(5).unwrap();
     assert_eq!(names(&past), ["four"]);
     assert_eq!(past.problems.len(), 1, "{past:?}");

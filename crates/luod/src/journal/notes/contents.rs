@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What stands in the notes.
+//! The contents of the notes.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -104,7 +104,7 @@ pub struct Progress {
     /// Whether the deadline has passed by which they were expected.
     #[serde(default)]
     pub overdue: bool,
-    /// What was wrong with an earlier note of this, if it was damaged.
+    /// The fault of an earlier note of this, if it was damaged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
     /// Workloads of which it is not known since then whether they serve again.
@@ -115,7 +115,7 @@ pub struct Progress {
 /// An update that has ended without some of its workloads, which may still come back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Late {
-    /// What the history says of it.
+    /// Its entry in the history.
     pub entry: HistoryEntry,
     /// Where a picture of it is wanted.
     pub report: Option<String>,

@@ -24,7 +24,7 @@ impl Agent {
         }
     }
 
-    /// What says that it has ended, where that is no signal.
+    /// The descriptor that says that it has ended, where that is no signal.
     pub(super) fn waits(&self) -> Option<PollFd<'_>> {
         match self {
             Self::Own(_) => None,

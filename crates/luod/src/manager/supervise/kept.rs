@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the small manager keeps for its agent, and what it knows of it.
+//! The descriptors that the small manager keeps for its agent, and what it knows of each.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ impl Kept {
         Some(most.saturating_sub(silent))
     }
 
-    /// What an agent has failed to do that is out of patience.
+    /// The work that an agent has failed to do which is out of patience.
     pub(super) fn failing(&self) -> String {
         match self.is_up {
             true => format!("has not been heard of for {} s", WATCHDOG.as_secs()),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What goes with the small manager. An agent that is told to end names that itself; where none
-//! runs, or it hung, nobody else would.
+//! The last words of the small manager: it names the descriptors that are lost with it. An agent
+//! that is told to end names them itself; where none runs, or it hung, nobody else would.
 
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
@@ -14,7 +14,7 @@ const NAMING: Duration = Duration::from_secs(3);
 /// Names that are said.
 const NAMES: usize = 100;
 
-/// What to do while luod does not run.
+/// The remedy while luod does not run.
 pub(super) const KEEP_RUNNING: &str = "do not end this process: what it keeps goes with it. When \
                                        what keeps luod from running is mended, HUP starts it at \
                                        once";
@@ -93,7 +93,7 @@ mod tests {
         let many: Vec<_> = (0..101).map(|number| number.to_string()).collect();
         let many = words(101, &many);
         assert!(many.ends_with(", 99, and 1 more"), "{many}");
-        // What is no session has no name, and keeps nobody waiting.
+        // A descriptor that is no session has no name, and keeps nobody waiting.
         let null = File::open("/dev/null").unwrap();
         assert_eq!(names(vec![("0".to_owned(), null.into())]), [] as [&str; 0]);
     }

@@ -147,7 +147,7 @@ impl Sockets {
         }
     }
 
-    /// What is to be waited for: the sockets, and for how long at most.
+    /// The sockets to wait for, and for how long at most.
     pub(super) fn waits(&self) -> (Vec<PollFd<'_>>, Option<Duration>) {
         let fds = [self.notify.as_fd(), self.store.as_fd()];
         let served = fds.into_iter().zip(&self.rests);
@@ -202,7 +202,8 @@ impl Sockets {
             }
             Err(why) => self.rests[1].begin(&why),
         }
-        // What was closed for a connection is there again once that is closed.
+        // A descriptor that was closed to make room for a connection is opened again once that is
+        // closed.
         self.spare = self.spare.take().or_else(spare);
     }
 
@@ -215,7 +216,7 @@ impl Sockets {
         }
         match accepted {
             Ok(socket) => Ok(Some(socket)),
-            // Who has asked is gone again.
+            // The peer that has asked is gone again.
             Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
             Err(why) => Err(why.into()),
         }
@@ -333,7 +334,8 @@ mod tests {
         assert!(left.is_some_and(|left| left <= REST));
     }
 
-    /// What is kept is most needed just then. The limit is a process's: this is one of its own.
+    /// The descriptors that are kept are most needed just then. The limit is a process's: this is
+    /// one of its own.
     #[test]
     fn where_no_descriptor_is_left_the_agent_gets_what_is_kept() {
         use rustix::process::{Resource, getrlimit, setrlimit};

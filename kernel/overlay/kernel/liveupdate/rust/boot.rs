@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What happens at boot.
+//! The steps at boot.
 //!
 //! ```text
 //! liveupdate=on       the parameter, before anything else
@@ -84,7 +84,7 @@ pub(crate) fn late_init() -> Result {
     })
 }
 
-/// What a worker does for an errand.
+/// The work of a worker for an errand.
 fn run(errand: Errand) {
     let Some(linux) = linux() else {
         return;

@@ -2,22 +2,12 @@
 //! An open instance of `/dev/liveupdate`.
 
 use kernel::prelude::*;
-use luo_abi::rfc;
 use luo_calls::Caller as _;
 
 use crate::errno;
 use crate::host::{linux, somebody_comes};
 use crate::program::Program;
 use crate::state;
-use crate::sys::account;
-
-/// Whether a call is an event.
-const fn is_event(command: u32) -> bool {
-    matches!(
-        command,
-        rfc::EVENT_PREPARE | rfc::EVENT_FREEZE | rfc::EVENT_CANCEL | rfc::EVENT_FINISH
-    )
-}
 
 /// An open instance of the device. Dropping it is the release.
 pub(crate) struct Instance {
@@ -54,10 +44,7 @@ impl Instance {
     pub(crate) fn ioctl(&self, command: u32, argument: usize) -> Result {
         let linux = linux().ok_or(ENODEV)?;
         somebody_comes();
-        // What an event takes is for all.
-        let done = account::of_machine_if(is_event(command), || {
-            luo_calls::on_device(linux, &Program, &self.calls, command, argument as u64)
-        });
+        let done = luo_calls::on_device(linux, &Program, &self.calls, command, argument as u64);
         done.map_err(errno::to_kernel)
     }
 

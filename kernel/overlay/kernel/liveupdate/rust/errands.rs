@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What workers of the kernel do for whoever calls, because it concerns the whole machine.
+//! Errands: work that concerns the whole machine, and that workers of the kernel do for a caller.
 //!
-//! How much there is has nothing to do with who calls, which may be a program without
-//! privileges: its time does not pay for it, nor does the memory cgroup it is in; and nobody
-//! waits until its user lets it run.
+//! How much work an errand is does not depend on the caller, which may be a program without
+//! privileges. So neither the caller's time nor its memory cgroup pays for it, and nobody waits
+//! until the caller's user lets it run.
 //!
-//! What an errand is made of is not known here: whoever makes the workers says who does it.
+//! This file does not know what an errand consists of: the maker of the workers says which function
+//! does each.
 
 use kernel::prelude::*;
 use kernel::sync::{Arc, SetOnce};

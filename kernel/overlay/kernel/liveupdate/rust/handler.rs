@@ -45,7 +45,7 @@ impl Handler {
     }
 }
 
-/// What a handler keeps of a preserved file in this kernel.
+/// The part of a preserved file that a handler keeps in this kernel.
 pub(crate) enum Private {
     /// Of one that is written in C: a pointer of its own.
     Table(PrivateData),
@@ -103,7 +103,7 @@ impl FileCallbacks<Linux> for Handler {
         of: &Subject,
         file: &Lent,
     ) -> Result<Preserved<Linux>, Errno> {
-        // What an event preserves, or a cancel preserves again, is not its caller's.
+        // A file that an event preserves, or that a cancel preserves again, is not its caller's.
         account::of_machine_if(!of.is_in_call(), || match self {
             Self::Table(table) => {
                 let (data, private) = table.preserve(of, file)?;
@@ -134,8 +134,8 @@ impl FileCallbacks<Linux> for Handler {
 
     fn freeze(&self, linux: &Linux, file: Outgoing<'_, Linux>) -> Result<u64, Errno> {
         let data = file.data;
-        // Who freezes does it for all: what others have done to their files since is not the
-        // caller's.
+        // The freeze is for all, so the caller is not charged for pages that others have written
+        // to their files since.
         account::of_machine(|| match (self, file) {
             (Self::Kind(kind, _), file) => kind.freeze(linux, file).map(|()| data),
             (Self::Table(table), Outgoing { file, private, .. }) => match private {

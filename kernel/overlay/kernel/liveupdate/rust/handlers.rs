@@ -9,6 +9,10 @@ use crate::sys::handler_table::HandlerTable;
 
 #[cfg(CONFIG_EVENTFD)]
 mod eventfd;
+#[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+mod guest_memfd;
+#[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+mod kvm;
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
 pub(crate) mod memfd;
 mod pipe;
@@ -33,6 +37,13 @@ static ALL: &[&dyn AnyKind<Linux>] = &[
 /// All of them, to be registered at boot.
 pub(crate) fn all() -> impl Iterator<Item = &'static dyn AnyKind<Linux>> {
     ALL.iter().copied()
+}
+
+/// Those of KVM's files, to be registered when KVM is there.
+#[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+pub(crate) fn of_kvm() -> impl Iterator<Item = &'static dyn AnyKind<Linux>> + Clone {
+    let all: [&'static dyn AnyKind<Linux>; 2] = [&kvm::MACHINES, &guest_memfd::MEMORY];
+    all.into_iter()
 }
 
 /// The one that C code knows by a table, which is there for objects that files share.

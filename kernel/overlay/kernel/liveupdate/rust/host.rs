@@ -14,6 +14,8 @@ use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, Level};
 use luo_core::note::Unread;
 use luo_core::ops::Report;
+#[cfg(CONFIG_PCI_LIVEUPDATE)]
+use luo_core::pci::Running;
 use luo_core::{
     Access, Compat, Engine, Error, Failure, FileName, Host, Lock, PageError, Part, UserKinds, Wake,
     Whom, Woken, QUEUES,
@@ -31,7 +33,7 @@ use crate::sys::line::{self, Line};
 use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
 use crate::sys::wait::{Killed, Patience, Place, WaitQueue};
-use crate::sys::{file, kho, log, random, task};
+use crate::sys::{account, file, kho, log, random, task};
 use crate::{errno, policy};
 
 /// The kernel as a host of the engine. There is one, from early boot on, if
@@ -61,6 +63,10 @@ pub(crate) struct Linux {
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
     pools: SpinLock<PoolsPage>,
+    /// PCI devices that go on running through a kexec.
+    #[cfg(CONFIG_PCI_LIVEUPDATE)]
+    #[pin]
+    devices: Mutex<Running<PreservedPage>>,
 }
 
 /// Those whose step has to wait for another.
@@ -69,23 +75,24 @@ struct Waiters {
     /// By the engine's numbers.
     #[pin]
     queues: [WaitQueue; QUEUES],
-    /// How many are in those queues, or are going there, or have just left one. Who goes there
-    /// counts under the engine's lock, so a step which finds none need not look at a queue.
+    /// How many are in those queues, or are going there, or have just left one. A caller is counted
+    /// under the engine's lock before it goes there, so a step which finds none need not look at a
+    /// queue.
     sleepers: AtomicUsize,
     /// Whether one has ever been there that each step wakes, because it had not said what it
     /// waits for.
     unnamed: AtomicBool,
 }
 
-/// Who calls: an administrator, who does each step alone, or a user, for whom a worker does, when
-/// it is the turn of the user's line.
+/// The caller: an administrator, who does each step alone, or a user, for whom a worker does it
+/// when it is the turn of the user's line.
 #[derive(Clone, Copy)]
 enum Who {
     Administrator,
     InLine(Line),
 }
 
-/// What has come of a step.
+/// The outcome of a step.
 enum Turn<'a, R> {
     Done(R),
     /// It has to wait, here.
@@ -154,6 +161,8 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             halves <- new_spinlock!(Halves::new(), "luo_halves"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             pools <- new_spinlock!(None, "luo_pools"),
+            #[cfg(CONFIG_PCI_LIVEUPDATE)]
+            devices <- new_mutex!(Running::NONE, "luo_devices"),
         }),
         GFP_KERNEL,
     )?;
@@ -191,7 +200,7 @@ impl Waiters {
         queue.place(spot.topic())
     }
 
-    /// Whoever has left looks again, or does not care any more.
+    /// A caller that has left looks again, or does not care any more.
     fn left(&self) {
         self.sleepers.fetch_sub(1, Ordering::Relaxed);
     }
@@ -245,8 +254,8 @@ impl Who {
         }
     }
 
-    /// Who opens the device: others wait meanwhile who have nothing to do with live update, and
-    /// so there is a line of their own.
+    /// The caller that opens the device: others wait meanwhile who have nothing to do with live
+    /// update, and so there is a line of their own.
     fn opens() -> Self {
         match Self::calls() {
             Self::Administrator => Self::Administrator,
@@ -473,6 +482,14 @@ impl Linux {
     }
 }
 
+#[cfg(CONFIG_PCI_LIVEUPDATE)]
+impl Linux {
+    /// Does something with the table of PCI devices, alone.
+    pub(crate) fn with_devices<R>(&self, work: impl FnOnce(&mut Running<PreservedPage>) -> R) -> R {
+        work(&mut self.devices.lock())
+    }
+}
+
 impl Lock for Linux {
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         self.once(Who::calls(), step)
@@ -541,6 +558,10 @@ impl CallHost for Linux {
 
     fn takeover_is_near(&self) {
         errands::begin(Errand::TakeOver);
+    }
+
+    fn for_all<R>(&self, work: impl FnOnce() -> R) -> R {
+        account::of_machine(work)
     }
 
     fn say(&self, level: Level, text: core::fmt::Arguments<'_>) {

@@ -15,6 +15,7 @@
 //! - [`reboot`]: what the reboot system call does; [`errands`]: what workers do for all, such
 //!   as to read what the previous kernel left.
 //! - [`registry`]: file handlers, FLBs and subsystems of others.
+//! - `pci`: devices that go on running through a kexec.
 //! - [`sys`]: everything unsafe, as safe wrappers.
 //!
 //! The C interface of `include/linux/liveupdate.h` is in [`sys::exports`]; the
@@ -28,6 +29,8 @@ mod errno;
 mod handler;
 mod handlers;
 mod host;
+#[cfg(CONFIG_PCI_LIVEUPDATE)]
+mod pci;
 mod policy;
 mod program;
 mod reboot;

@@ -31,6 +31,7 @@
 #include <uapi/linux/memfd.h>
 
 #include "../../../mm/internal.h"
+#include "luo_guest_mm.h"
 #include "luo_hugetlb_mm.h"
 #include "luo_memfd_mm.h"
 
@@ -99,7 +100,7 @@ u64 luo_memfd_pages(struct file *file)
 	struct shmem_inode_info *info = SHMEM_I(file_inode(file));
 	u64 pages;
 
-	if (luo_hugetlb_is(file))
+	if (!shmem_file(file))
 		return READ_ONCE(file->f_mapping->nrpages);
 	spin_lock(&info->lock);
 	pages = READ_ONCE(file->f_mapping->nrpages) + info->swapped;
@@ -111,7 +112,7 @@ static unsigned int luo_memfd_seals(struct file *file)
 {
 	if (luo_hugetlb_is(file))
 		return luo_hugetlb_seals(file);
-	return SHMEM_I(file_inode(file))->seals;
+	return shmem_file(file) ? SHMEM_I(file_inode(file))->seals : 0;
 }
 
 u64 luo_memfd_size(struct file *file, u32 *seals)
@@ -177,8 +178,8 @@ void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts)
 	facts->access = luo_memfd_time_of(inode_get_atime(inode));
 	facts->modification = luo_memfd_time_of(inode_get_mtime(inode));
 	facts->change = luo_memfd_time_of(inode_get_ctime(inode));
-	/* hugetlbfs does not know it. */
-	if (!facts->huge)
+	/* Others do not know it. */
+	if (shmem_file(file))
 		facts->birth = luo_memfd_time_of(SHMEM_I(inode)->i_crtime);
 }
 
@@ -227,7 +228,7 @@ struct luo_memfd_block {
 /*
  * Whether a folio can be taken where it is. Of a page block that is asked once: all of it is
  * of one kind. One that is locked may be in somebody's hands who has seen that there is no
- * reference to it.
+ * reference to it; but nobody moves or joins the memory of virtual machines.
  */
 static bool luo_memfd_stays(struct folio *folio, struct luo_memfd_block *block)
 {
@@ -237,7 +238,8 @@ static bool luo_memfd_stays(struct folio *folio, struct luo_memfd_block *block)
 		block->number = number;
 		block->stays = folio_is_longterm_pinnable(folio);
 	}
-	return block->stays && !folio_test_locked(folio);
+	return block->stays && (!folio_test_locked(folio) ||
+				mapping_inaccessible(folio->mapping));
 }
 
 /*
@@ -545,6 +547,30 @@ void luo_memfd_let_go(const struct luo_memfd_run *run)
 	}
 }
 
+/* Makes a file be as it is known to have been, but for its size, its mode and its seals. */
+int luo_memfd_become(struct file *file, const struct luo_memfd_facts *facts)
+{
+	kuid_t uid = make_kuid(&init_user_ns, facts->uid);
+	kgid_t gid = make_kgid(&init_user_ns, facts->gid);
+	struct inode *inode = file_inode(file);
+
+	if (!uid_valid(uid) || !gid_valid(gid))
+		return -EINVAL;
+	inode->i_uid = uid;
+	inode->i_gid = gid;
+	file->f_flags |= facts->flags & LUO_MEMFD_FLAGS;
+	/* As an open by its path gives it: without that nobody can have the flag. */
+	if (file->f_flags & O_DIRECT)
+		file->f_mode |= FMODE_CAN_ODIRECT;
+	file->f_iocb_flags = iocb_flags(file);
+	inode_set_atime_to_ts(inode, luo_memfd_timespec(facts->access));
+	inode_set_mtime_to_ts(inode, luo_memfd_timespec(facts->modification));
+	inode_set_ctime_to_ts(inode, luo_memfd_timespec(facts->change));
+	if (shmem_file(file))
+		SHMEM_I(inode)->i_crtime = luo_memfd_timespec(facts->birth);
+	return 0;
+}
+
 /*
  * A file without pages of which the facts are true. Without a name mainline's handler has
  * written them, and what that does not know is what it makes of a file.
@@ -555,9 +581,6 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 	struct inode *inode;
 	struct file *file;
 	int err;
-
-	kuid_t uid = make_kuid(&init_user_ns, facts->uid);
-	kgid_t gid = make_kgid(&init_user_ns, facts->gid);
 
 	if (facts->huge)
 		file = luo_hugetlb_make(name ? name : "", facts->huge);
@@ -577,28 +600,14 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 		 (facts->seals & LUO_MEMFD_FOLLOW) != LUO_MEMFD_FOLLOW)
 		inode->i_mode &= ~0111;
 	err = memfd_add_seals(file, facts->seals);
-	if (name && (!uid_valid(uid) || !gid_valid(gid)))
-		err = -EINVAL;
+	if (!err && name)
+		err = luo_memfd_become(file, facts);
 	if (err) {
 		fput(file);
 		return ERR_PTR(err);
 	}
 	i_size_write(inode, facts->size);
 	vfs_setpos(file, facts->position, MAX_LFS_FILESIZE);
-	if (!name)
-		return file;
-	inode->i_uid = uid;
-	inode->i_gid = gid;
-	file->f_flags |= facts->flags & LUO_MEMFD_FLAGS;
-	/* As an open by its path gives it: without that nobody can have the flag. */
-	if (file->f_flags & O_DIRECT)
-		file->f_mode |= FMODE_CAN_ODIRECT;
-	file->f_iocb_flags = iocb_flags(file);
-	inode_set_atime_to_ts(inode, luo_memfd_timespec(facts->access));
-	inode_set_mtime_to_ts(inode, luo_memfd_timespec(facts->modification));
-	inode_set_ctime_to_ts(inode, luo_memfd_timespec(facts->change));
-	if (!facts->huge)
-		SHMEM_I(inode)->i_crtime = luo_memfd_timespec(facts->birth);
 	return file;
 }
 
@@ -808,10 +817,13 @@ void luo_memfd_advance(struct luo_memfd_run *run, u64 pages)
 	run->pages -= pages;
 }
 
-/* Accounts for pages that are to come into a file. Huge ones are in their pool. */
+/*
+ * Accounts for pages that are to come into a file. Huge ones are in their pool, and those of
+ * virtual machines are nobody's business.
+ */
 int luo_memfd_account(struct file *file, u64 pages)
 {
-	if (luo_hugetlb_is(file))
+	if (!shmem_file(file))
 		return 0;
 	return shmem_inode_acct_blocks(file_inode(file), pages);
 }
@@ -819,7 +831,7 @@ int luo_memfd_account(struct file *file, u64 pages)
 /* So many pages were accounted for; those that are not there are given back. */
 void luo_memfd_settle_account(struct file *file, u64 pages)
 {
-	if (!luo_hugetlb_is(file))
+	if (shmem_file(file))
 		shmem_recalc_inode(file_inode(file), pages, 0);
 }
 
@@ -845,6 +857,8 @@ int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count
 			err = luo_hugetlb_put(file, &runs[at], group);
 		return err;
 	}
+	if (!shmem_file(file))
+		return luo_guest_insert(file, runs, count, gfp);
 	while (!err && at < count) {
 		struct luo_memfd_run ahead = runs[at];
 		size_t next = at;

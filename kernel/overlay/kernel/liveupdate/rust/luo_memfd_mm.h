@@ -5,6 +5,8 @@
 #include <linux/liveupdate.h>
 #include <linux/types.h>
 
+#include "luo_guest_mm.h"
+
 struct address_space;
 struct file;
 struct hugetlb_cgroup;
@@ -82,6 +84,7 @@ void luo_memfd_let_go(const struct luo_memfd_run *run);
 /* The new kernel. */
 struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 			    const char *name);
+int luo_memfd_become(struct file *file, const struct luo_memfd_facts *facts);
 bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step);
 int luo_memfd_account(struct file *file, u64 pages);
 void luo_memfd_settle_account(struct file *file, u64 pages);

@@ -13,6 +13,7 @@
 #include <linux/kstrtox.h>
 #include <linux/liveupdate.h>
 #include <linux/liveupdate_files.h>
+#include <linux/liveupdate_kvm.h>
 #include <linux/liveupdate_subsystem.h>
 #include <linux/memcontrol.h>
 #include <linux/ratelimit.h>
@@ -22,6 +23,23 @@
 #include "../../kexec_internal.h"
 #include "../luo_internal.h"
 #include "luo_shim.h"
+
+/*
+ * What handlers in Rust read, by name. Whoever looks into an image for that looks for words that
+ * end, and Rust's do not.
+ */
+static const char luo_shim_formats[] __used =
+#ifdef CONFIG_EVENTFD
+	"luo-eventfd-v1\0"
+#endif
+#ifdef CONFIG_TIMERFD
+	"luo-timerfd-v1\0"
+#endif
+#ifdef CONFIG_LIVEUPDATE_KVM_RUST
+	"luo-kvm-vm-v1\0"
+	"luo-guest-memfd-v1\0"
+#endif
+	"luo-pipe-v1";
 
 /* What a driver calls, which may be a module: the functions are in sys/exports.rs. */
 EXPORT_SYMBOL_GPL(liveupdate_enabled);
@@ -40,6 +58,10 @@ EXPORT_SYMBOL_GPL(liveupdate_unregister_subsystem);
 EXPORT_SYMBOL_GPL(liveupdate_get_subsystem_data);
 EXPORT_SYMBOL_GPL(liveupdate_handed_page);
 EXPORT_SYMBOL_GPL(liveupdate_free_handed_page);
+#ifdef CONFIG_LIVEUPDATE_KVM_RUST
+EXPORT_SYMBOL_GPL(luo_kvm_register);
+EXPORT_SYMBOL_GPL(luo_kvm_unregister);
+#endif
 
 static int __init luo_shim_parameter(char *value)
 {

@@ -1,40 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the administrator decides: at boot, or in `/sys/kernel/liveupdate`.
+//! The administrator's decisions: at boot, or in `/sys/kernel/liveupdate`.
 //!
 //! ```text
 //! liveupdate=on                 there is an orchestrator (default: off)
-//! liveupdate_unclaimed=carry    sessions nobody has claimed go on to the next
-//!                               kernel; what of them cannot is dealt with as all
-//!                               that cannot (default)
-//! liveupdate_unclaimed=discard  what of them cannot is lost, even with
-//!                               liveupdate_reboot=veto
-//! liveupdate_reboot=lose        what cannot go with a reboot is lost alone (default)
-//! liveupdate_reboot=veto        it fails the reboot
-//! liveupdate_legacy=refuse      a reboot into an image that kexec_load has loaded, which
-//!                               takes nothing over, is refused while something is
-//!                               preserved (default)
-//! liveupdate_legacy=boot        it goes on, and all of that is lost
-//! liveupdate_openers=one        one may have /dev/liveupdate open (default)
-//! liveupdate_openers=many       many may, each with files of its own
-//! liveupdate_open=mode          whom the mode of its file admits may open
+//! liveupdate_unclaimed=carry    sessions nobody has claimed go on to the next kernel; for a
+//!                               file of theirs that cannot go, liveupdate_reboot holds
+//!                               (default)
+//! liveupdate_unclaimed=discard  such a file is lost, even with liveupdate_reboot=veto
+//! liveupdate_reboot=lose        a file that cannot go with a reboot is lost alone (default)
+//! liveupdate_reboot=veto        such a file fails the reboot
+//! liveupdate_legacy=refuse      while something is preserved, a reboot is refused into an
+//!                               image that kexec_load has loaded, which takes nothing over
+//!                               (default)
+//! liveupdate_legacy=boot        such a reboot goes on, and everything that is preserved is lost
+//! liveupdate_openers=one        one program may have /dev/liveupdate open (default)
+//! liveupdate_openers=many       many programs may, each with files of its own
+//! liveupdate_open=mode          users whom the mode of its file admits may open
 //!                               /dev/liveupdate (default)
-//! liveupdate_open=admin         of those, who has CAP_SYS_ADMIN may
-//! liveupdate_unowned=admin      sessions of which no owner is known, for they have come
-//!                               from mainline's orchestrator, are for who has
-//!                               CAP_SYS_ADMIN (default)
-//! liveupdate_unowned=anybody    whoever may open the device takes them back
+//! liveupdate_open=admin         of those, only programs with CAP_SYS_ADMIN may
+//! liveupdate_unowned=admin      sessions that have come from mainline's orchestrator, which
+//!                               notes no owner, are for programs with CAP_SYS_ADMIN (default)
+//! liveupdate_unowned=anybody    everybody who may open the device may take them back
 //! liveupdate_user=sessions=N,files=N,dependencies=N,bytes=N
 //!                               how much each user without CAP_SYS_ADMIN may have
 //! liveupdate_users=sessions=N,files=N,dependencies=N,bytes=N
 //!                               how much all of them may have together
 //! liveupdate_user_kinds=memfd   users without CAP_SYS_ADMIN preserve memfds only, which each
 //!                               kernel reads (default)
-//! liveupdate_user_kinds=all     they preserve whatever has a handler; a kernel without it loses
-//!                               that file alone if it has this orchestrator, and all if not
-//! liveupdate_memfd=memfd-v2     memfds are handed over as mainline's kernels understand it,
+//! liveupdate_user_kinds=all     they preserve all kinds that have a handler; a next kernel
+//!                               without the handler loses that file alone if it has this
+//!                               orchestrator, and everything if it has mainline's
+//! liveupdate_memfd=memfd-v2     memfds are handed over in a form that mainline's kernels read,
 //!                               too (default)
-//! liveupdate_memfd=runs         they are handed over by runs of pages, which is many times
-//!                               faster; only this orchestrator understands it
+//! liveupdate_memfd=runs         memfds are handed over by runs of pages, which is many times
+//!                               faster; only this orchestrator reads that format
 //! liveupdate_patience=N         for how many seconds a transition waits for what is under
 //!                               way
 //! ```
@@ -80,7 +79,7 @@ impl Choice {
         self.second.load(Ordering::Relaxed)
     }
 
-    /// What is chosen.
+    /// The word that is chosen.
     pub(crate) fn word(&self) -> &'static str {
         let [first, second] = self.words;
         if self.is_second() {
@@ -118,19 +117,19 @@ impl Choice {
     }
 }
 
-/// What happens to sessions that nobody has claimed.
+/// The fate of sessions that nobody has claimed.
 pub(crate) static UNCLAIMED: Choice = Choice::new("liveupdate_unclaimed", Unclaimed::WORDS);
-/// What becomes of a reboot when something cannot go.
+/// The fate of a reboot when something cannot go.
 pub(crate) static REBOOT: Choice = Choice::new("liveupdate_reboot", Obstacle::WORDS);
-/// What becomes of a reboot into an image that takes nothing over.
+/// The fate of a reboot into an image that takes nothing over.
 pub(crate) static LEGACY: Choice = Choice::new("liveupdate_legacy", Legacy::WORDS);
 /// How many may have the device open.
 pub(crate) static OPENERS: Choice = Choice::new("liveupdate_openers", ["one", "many"]);
 
-/// Who may open the device.
+/// The callers who may open the device.
 pub(crate) static OPEN: Choice = Choice::new("liveupdate_open", luo_calls::OPEN_WORDS);
 
-/// Who may take back what is nobody's.
+/// The callers who may take back a session that is nobody's.
 pub(crate) static UNOWNED: Choice = Choice::new("liveupdate_unowned", Unowned::WORDS);
 
 /// Which kinds of files users may preserve.
@@ -221,7 +220,7 @@ pub(crate) fn patience() -> u32 {
     PATIENCE.load(Ordering::Relaxed)
 }
 
-/// Who may take back what is nobody's.
+/// The callers who may take back a session that is nobody's.
 pub(crate) fn unowned() -> Unowned {
     Unowned::of(UNOWNED.is_second())
 }
@@ -231,7 +230,7 @@ pub(crate) fn user_kinds() -> UserKinds {
     UserKinds::of(USER_KINDS.is_second())
 }
 
-/// What the administrator wants of a reboot.
+/// The administrator's choices about a reboot.
 pub(crate) fn of_reboot() -> Policy {
     Policy {
         obstacle: Obstacle::of(REBOOT.is_second()),

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the reboot system call does before the kexec.
+//! The orchestrator's part of the reboot system call, before the kexec.
 
 use kernel::prelude::*;
 use luo_core::ops;

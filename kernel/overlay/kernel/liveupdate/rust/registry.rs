@@ -6,7 +6,7 @@ use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use luo_abi::handover::COMPAT_LENGTH;
-use luo_core::{ops, Compat, Lock, Subject};
+use luo_core::{ops, AnyKind, Compat, Lock, Subject};
 
 use crate::errno;
 use crate::handler::Handler;
@@ -21,7 +21,8 @@ use crate::sys::module::Owner;
 use crate::sys::subsystem::SubsystemTable;
 
 impl From<&HandlerTable> for Handler {
-    /// What C code means by a table: perhaps one of ours, which has no callbacks there.
+    /// The handler that C code means by a table: perhaps one of ours, which has no callbacks
+    /// there.
     fn from(table: &HandlerTable) -> Self {
         handlers::of_table(table).unwrap_or_else(|| Self::Table(table.clone()))
     }
@@ -44,12 +45,17 @@ fn register(linux: &Linux, name: Compat, handler: &Handler) -> Result {
     })
 }
 
-/// Registers the handlers that are written in Rust.
+/// Registers a handler that is written in Rust.
+fn register_kind(linux: &Linux, kind: &'static dyn AnyKind<Linux>, owner: Owner) -> Result {
+    let mut room = [0; COMPAT_LENGTH];
+    luo_abi::bytes::copy(&mut room, kind.compatible().as_bytes());
+    register(linux, parse(&room)?, &Handler::Kind(kind, owner))
+}
+
+/// Registers the handlers that are written in Rust, for files of what is built in.
 pub(crate) fn register_own(linux: &Linux) -> Result {
     for kind in handlers::all() {
-        let mut room = [0; COMPAT_LENGTH];
-        luo_abi::bytes::copy(&mut room, kind.compatible().as_bytes());
-        register(linux, parse(&room)?, &Handler::Kind(kind, Owner::BUILT_IN))?;
+        register_kind(linux, kind, Owner::BUILT_IN)?;
         if let Some(table) = handlers::table_of(kind.compatible()) {
             exports::tell_test(&table);
         }
@@ -57,10 +63,36 @@ pub(crate) fn register_own(linux: &Linux) -> Result {
     Ok(())
 }
 
+/// Registers handlers that are written in Rust for the files of a module: all of them or none.
+#[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+pub(crate) fn register_all(
+    kinds: impl Iterator<Item = &'static dyn AnyKind<Linux>> + Clone,
+    owner: Owner,
+) -> Result {
+    let linux = linux().ok_or(EOPNOTSUPP)?;
+    for (done, kind) in kinds.clone().enumerate() {
+        register_kind(linux, kind, owner)
+            .inspect_err(|_| unregister_all(kinds.clone().take(done)))?;
+    }
+    Ok(())
+}
+
+/// Undoes [`register_all`].
+#[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+pub(crate) fn unregister_all(kinds: impl Iterator<Item = &'static dyn AnyKind<Linux>>) {
+    for kind in kinds {
+        unregister(&Handler::Kind(kind, Owner::BUILT_IN));
+    }
+}
+
 /// See `liveupdate_unregister_file_handler()`.
 pub(crate) fn unregister_handler(handler: &HandlerTable) {
+    unregister(&Handler::Table(handler.clone()));
+}
+
+fn unregister(handler: &Handler) {
     if let Some(linux) = linux() {
-        let gone = ops::unregister_handler(linux, &Handler::Table(handler.clone()));
+        let gone = ops::unregister_handler(linux, handler);
         if let Err(why) = gone {
             pr_warn!("unregistering a handler: {}\n", Say(why));
         }

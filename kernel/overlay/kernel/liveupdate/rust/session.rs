@@ -28,7 +28,7 @@ pub(crate) fn release(id: SessionId) {
     }
 }
 
-/// What procfs shows of a session's descriptor.
+/// The lines that procfs shows of a session's descriptor.
 pub(crate) fn show(id: SessionId, to: &Text<'_>) {
     if let Some(linux) = linux() {
         somebody_comes();

@@ -11,6 +11,8 @@ pub(crate) mod flb;
 pub(crate) mod handler_table;
 pub(crate) mod kexec;
 pub(crate) mod kho;
+#[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+pub(crate) mod kvm;
 pub(crate) mod lent;
 pub(crate) mod line;
 pub(crate) mod log;
@@ -18,6 +20,8 @@ pub(crate) mod log;
 pub(crate) mod memfd;
 pub(crate) mod memory;
 pub(crate) mod module;
+#[cfg(CONFIG_PCI_LIVEUPDATE)]
+pub(crate) mod pci;
 pub(crate) mod pipe;
 pub(crate) mod random;
 pub(crate) mod seq;

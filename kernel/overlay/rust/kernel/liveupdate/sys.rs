@@ -4,7 +4,10 @@
 
 pub(super) mod files;
 pub(super) mod handler;
+pub(super) mod memory;
 pub(super) mod page;
+#[cfg(CONFIG_PCI_LIVEUPDATE)]
+pub mod pci;
 pub(super) mod session;
 pub(super) mod subsystem;
 

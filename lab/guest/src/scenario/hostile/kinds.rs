@@ -9,7 +9,7 @@ use luo_abi::supplement::Root as Supplement;
 
 use super::compose::{Composer, RECORDS, field, file, flb, flb_header, header, root, session};
 use super::supplement::{self, SESSIONS_PAGE, edge};
-use super::{memfds, notes};
+use super::{machines, memfds, notes};
 
 /// What the next kernel must make of a handover.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub(super) enum Expected {
     Memfds,
     /// It is taken over, with the files of [`notes`].
     Notes,
+    /// It is taken over, with the files of [`machines`].
+    Machines,
 }
 
 /// A session's name, and the token of a file.
@@ -97,6 +99,11 @@ pub(super) const KINDS: &[Kind] = &[
         name: "notes",
         build: notes::compose,
         expected: Expected::Notes,
+    },
+    Kind {
+        name: "machines",
+        build: machines::compose,
+        expected: Expected::Machines,
     },
     good("valid", &[], |c| c.root()),
     good("valid-sessions", &[("one", &[]), ("two", &[])], |c| {

@@ -17,12 +17,13 @@
 //!
 //! - [`compose`]: pages, and the records in them.
 //! - [`kinds`]: the table of what can be wrong.
-//! - [`memfds`], [`notes`]: what can be wrong with what one file has left.
+//! - [`memfds`], [`notes`], [`machines`]: what can be wrong with what one file has left.
 //! - [`supplement`]: the entry beside them.
 //! - [`verdict`]: what the next kernel must make of it.
 
 mod compose;
 mod kinds;
+mod machines;
 mod memfds;
 mod notes;
 mod supplement;

@@ -9,7 +9,7 @@ use rustix::fs::FallocateFlags;
 
 use super::compose::checksum;
 use super::kinds::{BESIDE, Expected, FileName, Kind, Session, WAITING};
-use super::{memfds, notes};
+use super::{machines, memfds, notes};
 use crate::check::{device, name, refused, same};
 use crate::forge::{Forge, PAGE};
 use crate::kmsg;
@@ -25,6 +25,7 @@ pub(super) fn check(kind: &Kind, pages: &str, forge: &Forge) -> Result<()> {
         Expected::Refused => refused_for_good(pages, forge),
         Expected::Memfds => memfds::check(),
         Expected::Notes => notes::check(),
+        Expected::Machines => machines::check(),
     }
 }
 

@@ -19,7 +19,7 @@ use super::evil::ARGUMENT;
 use super::groups::{Evil, Groups};
 use super::holdings::state_of;
 use super::timed::Timed;
-use super::{busy, ending, evil, groups, idling, inherited, lines, programs, shares, small};
+use super::{busy, ending, evil, groups, inherited, lines, programs, shares, small, taking_back};
 use crate::cgroup::Group;
 use crate::check::{device, name, same};
 use crate::fill;
@@ -61,7 +61,7 @@ pub(super) fn run(guest: &Guest, groups: &Groups, timed: &Timed) -> Result<()> {
         evil.program.while_it_stands(alone)
     });
     SUITE.case("memory-comes-back-beside-idle-threads", || {
-        idling::take_back_beside(&device, groups)
+        taking_back::take_back_beside(&device, groups)
     });
     SUITE.case("memory-is-there", || guest_is_there(&device, timed));
     SUITE.case("memory-of-the-other-user-is-there", || {

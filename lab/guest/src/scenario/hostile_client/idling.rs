@@ -3,19 +3,18 @@
 //! from what they have in their hands.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-use luo_sys::{Device, Session, Token};
+use anyhow::{Context as _, Result};
+use luo_sys::{Session, Token};
 
 use super::cast::{IDLE, PATIENCE, contents};
-use super::groups::Groups;
-use super::readers::{CALLS, Took};
-use super::{Before, groups, idle};
+use super::taking_back::{BESIDE, KEEPING_HALF, KEEPING_MOST, LENGTH, TAKEN, is_in_time};
+use super::took::{CALLS, Took};
+use super::{Before, idle};
 use crate::check::name;
+use crate::fill;
 use crate::program::{Program, READY};
-use crate::{fill, port};
 
 /// How long a call may take beside them, half of the calls and the longest: a step of one in each
 /// line, for whose worker the kernel takes a processor away. A thread that had the lock and had to
@@ -23,19 +22,8 @@ use crate::{fill, port};
 const HALF: Duration = Duration::from_millis(20);
 const MOST: Duration = Duration::from_millis(500);
 
-/// The same for a call that preserves a file and takes it back, or that takes one of the previous
-/// kernel's back: each wants the engine's lock several times, and Kexec HandOver's for each page.
-const KEEPING_HALF: Duration = Duration::from_millis(100);
-const KEEPING_MOST: Duration = Duration::from_secs(2);
-
 /// How often an update is tried beside them.
 const ROUNDS: u32 = 3;
-
-/// Bytes of a file of the administrator's.
-const LENGTH: u64 = 64 << 12;
-
-/// The session whose files the administrator takes back beside them.
-const BESIDE: &str = "beside";
 
 impl Before<'_> {
     /// Threads of a user want the lock, preserve and take back that run only when others leave
@@ -60,16 +48,16 @@ impl Before<'_> {
     fn keeping(&self) -> Result<Took> {
         let file = fill::memfd("beside", LENGTH, contents(LENGTH))?;
         let (session, token) = (&self.session, Token(150));
-        Took::of(|| {
+        Took::of(CALLS, || {
             session.preserve_fd(&file, token)?;
             Ok(session.unpreserve_fd(token)?)
         })
     }
 
-    /// Leaves files for [`take_back_beside`], and has the program leave its own.
+    /// Leaves files for [`super::taking_back`], and has the program leave its own.
     pub(super) fn leave_idle(&self) -> Result<(Session, Program)> {
         let session = self.device.create_session(&name(BESIDE))?;
-        for token in 0..CALLS as u64 {
+        for token in 0..TAKEN as u64 {
             let file = fill::memfd("beside", LENGTH, contents(token))?;
             session.preserve_fd(file, Token(token))?;
         }
@@ -77,36 +65,4 @@ impl Before<'_> {
         program.says(READY, 1, PATIENCE)?;
         Ok((session, program))
     }
-}
-
-/// In the next kernel: threads without a processor take memory back, and so does the
-/// administrator.
-pub(super) fn take_back_beside(device: &Device, groups: &Groups) -> Result<()> {
-    let session = device.retrieve_session(&name(BESIDE))?;
-    let mut program = groups.start(IDLE, idle::AFTER, &[])?;
-    program.says(READY, 1, PATIENCE)?;
-    groups::storm_of(&mut program, idle::AFTER)?;
-    let next = AtomicU64::new(0);
-    let took = Took::of(|| {
-        let token = next.fetch_add(1, Ordering::Relaxed);
-        Ok(session.retrieve_fd(Token(token)).map(drop)?)
-    })?;
-    ensure!(program.runs()?, "it has ended");
-    program.kill()?;
-    session.finish()?;
-    is_in_time("to take back", &took, KEEPING_HALF, KEEPING_MOST)
-}
-
-fn is_in_time(what: &str, took: &Took, half: Duration, most: Duration) -> Result<()> {
-    port::progress(format!(
-        "{what} takes the administrator {:?}, {:?} at most, beside threads without a processor",
-        took.half, took.longest
-    ));
-    ensure!(took.half <= half, "{what}: {:?} of {half:?}", took.half);
-    ensure!(
-        took.longest <= most,
-        "{what}: {:?} of {most:?}",
-        took.longest
-    );
-    Ok(())
 }

@@ -11,6 +11,7 @@
 //! | [`busy`] | a pipe of a user's that behaves |
 //! | [`groups`] | the programs of users, and who is charged for them |
 //! | [`attack`] | the ways in which it tries |
+//! | [`parts`] | which program plays which part |
 //! | [`programs`] | further programs of users, each with an attack of its own |
 //! | [`endless`] | calls that never end |
 //! | [`ends`] | a program that ends its sessions while its memory cgroup is full |
@@ -25,6 +26,8 @@
 //! | [`shares`] | a program that has descriptors of files of the administrator's |
 //! | [`sharing`] | the administrator's side of that |
 //! | [`small`] | files of kinds that not each kernel knows |
+//! | [`taking_back`] | the administrator in the next kernel, beside [`idle`] |
+//! | [`took`] | how long its calls take |
 //! | [`timed`] | how long calls of those who behave may take |
 //!
 //! What is asserted: each step of the update succeeds the first time it is asked for, and each
@@ -57,12 +60,15 @@ mod inherited;
 mod lines;
 mod lining;
 mod neighbour;
+pub(crate) mod parts;
 mod programs;
 mod readers;
 mod shares;
 mod sharing;
 mod small;
+mod taking_back;
 mod timed;
+mod took;
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
@@ -120,17 +126,6 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         fs::write(file, most.to_string()).context(quota)?;
     }
     Before::new(&groups, &timed)?.run(guest)
-}
-
-/// Is one of the programs of users.
-pub(crate) fn main(part: &str) {
-    let played = programs::main(part).unwrap_or_else(|| evil::main(part));
-    if let Err(error) = played {
-        println!(
-            "{}nothing, it could not begin: {error:#}",
-            evil::LET_THROUGH
-        );
-    }
 }
 
 /// The first kernel.
@@ -407,6 +402,8 @@ impl<'a> Before<'a> {
 
     /// The reboot, with all of them there.
     fn jump(self, guest: &Guest) -> Result<()> {
+        // As long as nobody else calls.
+        let idle = self.leave_idle()?;
         let mut costly = self.costly(COSTLY, programs::COSTLY)?;
         let (endless, given) = (Endless::new()?, forge::open()?);
         let callbacks = [endless.callbacks()?.to_vec(), vec![preserves(&given)?]].concat();
@@ -416,7 +413,7 @@ impl<'a> Before<'a> {
         groups::storm_of(&mut costly, programs::COSTLY)?;
         let program = self.give(programs::HOLDS_FROZEN, &given)?;
         let mut shares = self.share_frozen()?;
-        let left = (ending::leave(self.groups)?, self.leave_idle()?);
+        let left = (ending::leave(self.groups)?, idle);
         let mut lines = self.groups.start(LINER, lines::LEAVES, &[])?;
         lines.says(program::READY, 1, PATIENCE)?;
         self.timed

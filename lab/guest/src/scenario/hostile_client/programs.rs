@@ -26,13 +26,12 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use luo_conformance::user::{as_user, without_privileges};
+use luo_conformance::user::as_user;
 use luo_sys::{Device, Errno, Needed, Session, State, Token, Which, memfd};
 
 use super::evil::{LET_THROUGH, NEEDY, TRIED};
 use super::inherited::taken;
 use super::small::OfEachKind;
-use super::{ends, idle, lines, neighbour, shares};
 use crate::check::name;
 use crate::program::{PAUSE, READY, stay, wait_to_go, wait_to_go_as};
 
@@ -58,42 +57,15 @@ const SET: u64 = 126;
 /// Threads that make costly calls: so many that each of them before who behaves would be too many.
 const THREADS: usize = 256;
 /// Threads that read.
-const READERS: usize = 512;
+pub(super) const READERS: usize = 512;
 /// The session with a file that all files of [`COSTLY`] need.
 const BASE: &str = "costly-base";
-
-/// Plays a part; `None` if it is none of these.
-pub(super) fn main(part: &str) -> Option<Result<()>> {
-    Some(match part {
-        HOLDS => holds(false),
-        HOLDS_FROZEN => holds(true),
-        SHARES => shares::main(false),
-        SHARES_FROZEN => shares::main(true),
-        NUMBERS => numbers(),
-        IS_FULL => is_full(),
-        COSTLY => costly(COSTLY),
-        BARE => without_privileges(bare),
-        COSTLY_AFTER => costly_after(),
-        READS => reads(READS, READERS),
-        READS_ALONE => reads(READS_ALONE, 1),
-        neighbour::CALLS => neighbour::main(),
-        idle::IDLE => idle::main(),
-        idle::LEAVES => idle::leave(),
-        idle::AFTER => idle::after(),
-        lines::LEFT => lines::main(),
-        lines::LEAVES => lines::leave(),
-        lines::AFTER => lines::after(),
-        ends::LEAVES => ends::main(),
-        part if ends::AFTER.contains(&part) => ends::after(part),
-        _ => return None,
-    })
-}
 
 fn next<T>(fds: &mut impl Iterator<Item = OwnedFd>, from: fn(OwnedFd) -> T) -> Result<T> {
     fds.next().map(from).context("a descriptor is missing")
 }
 
-fn holds(frozen: bool) -> Result<()> {
+pub(super) fn holds(frozen: bool) -> Result<()> {
     let mut fds = taken()?;
     let device = Device::open()?;
     let misses = next(&mut fds, Session::from_fd)?;
@@ -142,7 +114,7 @@ fn misses_one(session: &Session, round: u64) {
     let _ = session.unpreserve_fd(needs);
 }
 
-fn numbers() -> Result<()> {
+pub(super) fn numbers() -> Result<()> {
     let device = next(&mut taken()?, Device::from_fd)?;
     let mut held = Vec::new();
     let mut refused = Vec::new();
@@ -172,7 +144,7 @@ fn numbers() -> Result<()> {
 
 /// It must ask for no memory but by calls of the orchestrator's: for other memory the kernel would
 /// kill it.
-fn is_full() -> Result<()> {
+pub(super) fn is_full() -> Result<()> {
     const HALF: u64 = 256;
     /// How often it asks for what it cannot have.
     const TIMES: u32 = 200;
@@ -223,7 +195,7 @@ fn awaits(needy: &Session, errnos: &[Errno]) {
 }
 
 /// The number of the administrator's does not make it one.
-fn bare() -> Result<()> {
+pub(super) fn bare() -> Result<()> {
     {
         let device = Device::open()?;
         for (what, done) in [
@@ -241,7 +213,7 @@ fn bare() -> Result<()> {
 
 /// It has two sets of files, and no file of one set needs one of the other. To declare that the
 /// first file of one set needs the last file of the other takes a search for a circle through both.
-fn costly(part: &str) -> Result<()> {
+pub(super) fn costly(part: &str) -> Result<()> {
     let (device, session) = prepare_costly()?;
     wait_to_go_as(part);
     storm(THREADS, |thread| {
@@ -266,7 +238,7 @@ pub(super) fn call_costly(device: &Device, session: &Session, thread: u64) {
 }
 
 /// Reads, as anybody may.
-fn reads(part: &str, threads: usize) -> Result<()> {
+pub(super) fn reads(part: &str, threads: usize) -> Result<()> {
     const FILES: [&str; 4] = ["state", "update_count", "user_sessions", "users_files"];
     let path = |file| format!("/sys/kernel/liveupdate/{file}");
     let open = |thread: usize| File::open(path(FILES[thread % FILES.len()]));
@@ -313,7 +285,7 @@ pub(super) fn prepare_costly() -> Result<(Device, Session)> {
 
 /// Each file needs, by way of others, one of a session that is not taken back: that is found at
 /// the end of a search.
-fn costly_after() -> Result<()> {
+pub(super) fn costly_after() -> Result<()> {
     let device = Device::open()?;
     let session = device.retrieve_session(&name(COSTLY))?;
     let costs = timed(|| match session.retrieve_fd(Token(SET - 1)) {

@@ -2,21 +2,15 @@
 //! Programs of users of which many threads want the engine's lock, and for how long that keeps the
 //! administrator from it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, anyhow, ensure};
-use luo_sys::{Device, scheduling};
+use anyhow::{Result, ensure};
 
 use super::cast::{PATIENCE, READER};
+use super::took::Took;
 use super::{Before, groups, programs};
 use crate::port;
 use crate::program::{Program, READY};
-
-/// Calls that are timed.
-pub(super) const CALLS: usize = 200;
-
-/// Between two of those.
-const PAUSE: Duration = Duration::from_millis(2);
 
 /// How much longer a call may take beside many threads that read than beside one: the lock, for
 /// which one of them stands, and the processor, which the kernel takes from them.
@@ -24,39 +18,6 @@ const FACTOR: u32 = 8;
 
 /// Shorter than that nothing is measured.
 const LEAST: Duration = Duration::from_micros(500);
-
-/// How long calls of the administrator's take.
-pub(super) struct Took {
-    pub(super) half: Duration,
-    pub(super) longest: Duration,
-}
-
-impl Took {
-    /// A call that wants the lock once.
-    fn now(device: &Device) -> Result<Self> {
-        Self::of(|| Ok(device.info().map(drop)?))
-    }
-
-    /// Calls of a thread that always has a processor, so that it waits for locks alone.
-    pub(super) fn of(call: impl Fn() -> Result<()> + Sync) -> Result<Self> {
-        let timed = || -> Result<Vec<Duration>> {
-            scheduling::set(scheduling::Policy::First)?;
-            let one = |_| {
-                std::thread::sleep(PAUSE);
-                let begun = Instant::now();
-                call()?;
-                Ok(begun.elapsed())
-            };
-            (0..CALLS).map(one).collect()
-        };
-        let took = std::thread::scope(|scope| scope.spawn(timed).join());
-        let mut took = took.map_err(|_| anyhow!("the thread has ended"))??;
-        took.sort_unstable();
-        let half = took.get(CALLS / 2).copied().unwrap_or_default();
-        let longest = took.last().copied().unwrap_or_default();
-        Ok(Self { half, longest })
-    }
-}
 
 impl Before<'_> {
     /// Has a program begin, and times calls beside it.

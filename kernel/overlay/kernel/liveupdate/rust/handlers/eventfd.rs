@@ -2,9 +2,9 @@
 //! The handler of eventfds: their count, whether a read takes one of it or all, and whether a
 //! read waits.
 //!
-//! This is the example of `docs/handlers.md`: a file of which a few words tell everything. What
-//! is written and read for it is in `luo_core::one_page` and `luo_core::note`; what touches the
-//! kernel's eventfds is in `sys::eventfd`.
+//! This is the example of `docs/handlers.md`: a file of which a few words tell everything. Its
+//! words are written and read by `luo_core::one_page` and `luo_core::note`; the kernel's eventfds
+//! are reached through `sys::eventfd`.
 
 use kernel::bindings;
 use luo_abi::errno::Errno;

@@ -14,39 +14,31 @@
 
 mod half;
 mod pools;
+mod preserved;
 
 use kernel::prelude::*;
 use luo_abi::errno::Errno;
 use luo_core::held::{wait_for_holder, Files};
-use luo_core::{Host as _, Kind, Subject, Unrestored};
-use luo_memfd::{Format, Strings, Written, MOST_PAGES};
+use luo_core::{Kind, Subject, Unrestored};
+use luo_memfd::Format;
 
-use crate::errno;
 use crate::handler::Handler;
 use crate::host::Linux;
 use crate::policy;
 use crate::sys::file;
 use crate::sys::handler_table::HandlerTable;
-use crate::sys::kho::PreservedPage;
 use crate::sys::lent::Lent;
-use crate::sys::memfd::{self, Kept, Still};
+use crate::sys::memfd::{self, Made, Still};
 use crate::sys::module::Owner;
 
+#[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+pub(super) use half::discard;
 pub(crate) use half::{Half, Halves};
 pub(crate) use pools::{set_up as set_up_pools, Page as PoolsPage};
-
-use pools::Counted;
+pub(super) use preserved::Preserved;
 
 /// The seals that can be handed over: `MEMFD_LUO_ALL_SEALS` of mainline.
 const SEALS: u32 = 0x3f;
-
-/// What is kept of a preserved file. Dropping it ends everything, the last field last.
-pub(crate) struct Preserved {
-    written: Written<PreservedPage>,
-    counted: Counted,
-    kept: Kept,
-    still: Still,
-}
 
 /// The handler of memfds, with a format.
 pub(super) struct Memfds(Format);
@@ -80,17 +72,22 @@ pub(super) fn table_of(compatible: &str) -> Option<HandlerTable> {
     memfd::table(all.find(|format| format.compatible() == compatible)?)
 }
 
-/// Pages of a file of so many bytes.
-fn pages_of(size: u64) -> u64 {
-    size.div_ceil(kernel::page::PAGE_SIZE as u64)
-}
-
-/// The name of a file, and who pays for it.
-fn strings_of(still: &Still, kept: &Kept) -> Strings {
-    let mut strings = Strings::EMPTY;
-    still.look_name(&mut strings.name);
-    kept.look_group(&mut strings.group);
-    strings
+/// Goes on with a file that is half restored. One that does not fit is kept as far as it has come.
+///
+/// # Errors
+/// As of [`Half::go_on`].
+pub(super) fn go_on(linux: &Linux, mut half: KBox<Half>, data: u64) -> Result<Lent, Unrestored> {
+    match half.go_on(data) {
+        Ok(()) => Ok(KBox::into_inner(half).into_file().into()),
+        Err(Unrestored::Now(errno)) => {
+            linux.keep_half(data, half);
+            Err(Unrestored::Now(errno))
+        }
+        Err(why) => {
+            KBox::into_inner(half).free();
+            Err(why)
+        }
+    }
 }
 
 impl Kind<Linux> for Memfds {
@@ -132,31 +129,7 @@ impl Kind<Linux> for Memfds {
                 Still::begin(file, patience)
             })?,
         };
-        let (size, seals) = still.size_and_seals();
-        if seals & !SEALS != 0 {
-            return Err(Errno::EOPNOTSUPP);
-        }
-        let end = pages_of(size);
-        if end > MOST_PAGES {
-            return Err(Errno::EFBIG);
-        }
-        let mut kept = wait_for_holder(linux, of, Files::Memfds, |pauses| {
-            Kept::new(self.0, &still, end, pauses).map_err(errno::of_kernel)
-        })?;
-        let mut written = Written::new(linux.alloc_block()?);
-        written.make_room(self.0, kept.runs(), || linux.alloc_block())?;
-        let strings = strings_of(&still, &kept);
-        written.write(self.0, &still.facts(), &strings, kept.runs());
-        kept.is_written();
-        let counted = Counted::new(linux, self.0, kept.runs())?;
-        let address = written.address();
-        let preserved = Preserved {
-            written,
-            counted,
-            kept,
-            still,
-        };
-        Ok((address, preserved))
+        Preserved::new(linux, of, self.0, still)
     }
 
     /// What was written since arrives, too, and what has become of the file otherwise.
@@ -164,45 +137,17 @@ impl Kind<Linux> for Memfds {
     /// # Errors
     /// As for [`Self::preserve`].
     fn freeze(&self, linux: &Linux, _: &Lent, preserved: &mut Preserved) -> Result<(), Errno> {
-        let Preserved {
-            written,
-            counted,
-            kept,
-            still,
-        } = preserved;
-        let (size, _) = still.size_and_seals();
-        let changed = kept.look_again(still, pages_of(size));
-        let strings = strings_of(still, kept);
-        let facts = still.facts();
-        if changed.map_err(errno::of_kernel)? {
-            written.make_room(self.0, kept.runs(), || linux.alloc_block())?;
-            written.write(self.0, &facts, &strings, kept.runs());
-            kept.is_written();
-            *counted = Counted::new(linux, self.0, kept.runs())?;
-        } else {
-            written.write_facts(&facts, &strings);
-        }
-        Ok(())
+        preserved.look_again(linux, self.0)
     }
 
     /// # Errors
     /// `Now` if memory is short; `Ever` if what was left is damaged.
     fn retrieve(&self, linux: &Linux, _: &Subject, data: u64) -> Result<Lent, Unrestored> {
-        let mut half = match linux.take_half(data) {
+        let half = match linux.take_half(data) {
             Some(half) => half,
-            None => Half::begin(self.0, data)?,
+            None => Half::begin(self.0, data, Made::new)?,
         };
-        match half.go_on(data) {
-            Ok(()) => Ok(KBox::into_inner(half).into_file().into()),
-            Err(Unrestored::Now(errno)) => {
-                linux.keep_half(data, half);
-                Err(Unrestored::Now(errno))
-            }
-            Err(why) => {
-                KBox::into_inner(half).free();
-                Err(why)
-            }
-        }
+        go_on(linux, half, data)
     }
 
     fn discard(&self, linux: &Linux, data: u64) {

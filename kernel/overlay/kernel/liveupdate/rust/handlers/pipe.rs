@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The handler of pipes: both ends, what they hold, how much they may, and how they are read and
-//! written. What is done when is `luo_core::pipe`.
+//! written. `luo_core::pipe` decides when each is done.
 
 use kernel::bindings;
 use kernel::page::PAGE_SIZE;

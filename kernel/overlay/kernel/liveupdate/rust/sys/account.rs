@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Whose memory is charged for what is done for the whole machine.
+//! The memory account of work that is done for the whole machine.
 //!
-//! Memory is charged to the control group of the task that asks for it. What is made for
-//! all would then depend on who comes first: a group that is full would make a reboot lose
-//! a guest, or an object that many sessions share fail for all of them.
+//! Memory is charged to the control group of the task that asks for it. Work that is done for
+//! all would then depend on the task that comes first: a group that is full would make a reboot
+//! lose a guest, or an object that many sessions share fail for all of them.
 
 use core::marker::PhantomData;
 
@@ -12,7 +12,7 @@ use kernel::bindings;
 /// As long as it is there, memory that the calling task asks for is charged to the machine:
 /// to the control group that has no limit.
 struct Scope {
-    /// What was charged before.
+    /// The group that was charged before.
     before: *mut bindings::mem_cgroup,
     /// The scope is one of the task that began it.
     of_task: PhantomData<*const ()>,

@@ -54,8 +54,8 @@ pub(crate) fn bytes(file: &File) -> u64 {
     page_align(size).map_or(u64::MAX, |bytes| bytes as u64)
 }
 
-/// What a file was opened for. How a file comes back that is not a regular one is
-/// its handler's business.
+/// The access that a file was opened for. How a file comes back that is not a regular one is its
+/// handler's business.
 pub(crate) fn access(file: &File) -> Access {
     match file.flags() & bindings::O_ACCMODE {
         bindings::O_RDONLY if is_regular(file) => Access::ReadOnly,
@@ -82,7 +82,7 @@ pub(crate) fn narrow(file: ARef<File>, access: Access) -> Result<ARef<File>> {
     if !is_regular(&file) {
         return Err(EINVAL);
     }
-    // What its owner has set with it stays.
+    // Flags that its owner has set with it stay.
     let flags = flags | file.flags() & KEPT_FLAGS;
     let from = file.as_ptr();
     // SAFETY: Path and credentials of an open file are there and do not change;

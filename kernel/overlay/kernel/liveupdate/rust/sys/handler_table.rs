@@ -27,7 +27,7 @@ pub(crate) struct HandlerTable(NonNull<bindings::liveupdate_file_handler>);
 // SAFETY: The table is constant and its callbacks may be called by any task.
 unsafe impl Send for HandlerTable {}
 
-/// What a handler remembers of a file: a pointer of its own.
+/// The value that a handler remembers of a file: a pointer of its own.
 pub(crate) struct PrivateData(*mut c_void);
 
 // SAFETY: Only ever given back to the handler that it came from.
@@ -221,7 +221,7 @@ impl HandlerTable {
     }
 }
 
-/// What a callback returned: success is zero only, as C callers take it.
+/// The result of a callback: success is zero only, as C callers take it.
 pub(super) fn check_zero(ret: c_int) -> Result<(), Errno> {
     match Errno::check(ret)? {
         0 => Ok(()),

@@ -14,7 +14,8 @@ fn image_of(kind: bindings::luo_image) -> Image {
 
 /// The image that the reboot system call is about to jump into.
 pub(crate) fn image_to_boot() -> Image {
-    // SAFETY: Called by `liveupdate_reboot()`, whose caller holds the lock of kexec.
+    // SAFETY: Called in a kexec, which holds its lock: by `liveupdate_reboot()`, and while devices
+    // are shut down.
     image_of(unsafe { bindings::luo_shim_image_to_boot() })
 }
 

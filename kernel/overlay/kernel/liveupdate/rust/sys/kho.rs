@@ -13,9 +13,9 @@ use luo_core::{BlockMemory, HandedMemory, PageError};
 /// An entry in KHO's root tree.
 #[derive(Clone, Copy)]
 pub(crate) enum Entry {
-    /// What mainline's orchestrator has too.
+    /// The entry that mainline's orchestrator has too.
     Luo,
-    /// What goes beside it.
+    /// The entry of the supplement, beside it.
     Supplement,
     /// How many huge pages there are in files.
     HugePages,
@@ -154,7 +154,7 @@ impl HandedPage {
     }
 }
 
-/// What is copied in one piece where it can be.
+/// Bytes that are copied in one piece where that is possible.
 const WORD: usize = size_of::<u64>();
 
 impl HandedMemory for HandedPage {

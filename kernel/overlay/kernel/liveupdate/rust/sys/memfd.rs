@@ -20,7 +20,7 @@ mod still;
 use kernel::bindings;
 use luo_abi::memfd::{GROUP_LENGTH, NAME_LENGTH};
 
-pub(crate) use back::Back;
+pub(crate) use back::{join_order, Back};
 pub(crate) use group::Group;
 pub(crate) use huge::node_of;
 pub(crate) use kept::Kept;

@@ -16,8 +16,8 @@ pub(crate) fn uncharged() -> Flags {
     GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN
 }
 
-/// What is there at once, charged to nobody: for where others wait that have nothing to do with
-/// live update.
+/// Memory that is there at once, charged to nobody: for where others wait that have nothing to do
+/// with live update.
 pub(crate) fn at_once() -> Flags {
     GFP_NOWAIT | __GFP_NOWARN
 }

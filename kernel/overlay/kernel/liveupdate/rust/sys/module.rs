@@ -13,7 +13,7 @@ unsafe impl Send for Owner {}
 unsafe impl Sync for Owner {}
 
 impl Owner {
-    /// What is built in, and so has no owner.
+    /// A part that is built in, and so has no owner.
     pub(crate) const BUILT_IN: Self = Self(core::ptr::null_mut());
 
     /// # Safety

@@ -57,7 +57,7 @@ pub(crate) fn of_descriptor(fd: i32) -> Result<SessionId> {
     Ok(unsafe { Operations::id(file.as_ptr()) })
 }
 
-/// What `readlink` shows before the name, behind `anon_inode:`.
+/// The text that `readlink` shows before the name, behind `anon_inode:`.
 const PREFIX: &[u8] = b"[luo_session] ";
 
 struct Operations;

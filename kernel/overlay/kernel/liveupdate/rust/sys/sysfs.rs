@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `/sys/kernel/liveupdate`: the shim has the attributes, here is what they say.
+//! `/sys/kernel/liveupdate`: the shim has the attributes, this file the texts that they show.
 
 use core::slice;
 

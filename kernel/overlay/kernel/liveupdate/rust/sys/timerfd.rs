@@ -16,14 +16,14 @@ pub(crate) fn is_timer(file: &File) -> bool {
     unsafe { bindings::luo_timerfd_is(file.as_ptr()) }
 }
 
-/// What the machine's clock says, in nanoseconds since 1970.
+/// The reading of the machine's clock, in nanoseconds since 1970.
 pub(crate) fn wall() -> u64 {
     // SAFETY: May be called by any task.
     let now = unsafe { bindings::ktime_get_real() };
     u64::try_from(now).unwrap_or(0)
 }
 
-/// What a timer is like; of the flags [`ABSOLUTE`] only.
+/// The state of a timer; of the flags [`ABSOLUTE`] only.
 ///
 /// # Errors
 /// EINVAL for another file; EOPNOTSUPP for a timer that cannot be handed over.

@@ -37,8 +37,8 @@ unsafe impl Send for WaitQueue {}
 // SAFETY: As above.
 unsafe impl Sync for WaitQueue {}
 
-/// What somebody has seen who is going to wait: it was taken by who had the mutex, and found that
-/// there is something to wait for. Whoever changes that afterwards notifies.
+/// A place among those who wait. It is taken by a task that has the mutex and has found that there
+/// is something to wait for. A task that changes that afterwards notifies.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     queue: &'a WaitQueue,
@@ -51,7 +51,7 @@ pub(crate) struct Place<'a> {
 struct Entry {
     /// First, so that its address is that of the whole.
     entry: bindings::wait_queue_entry,
-    /// What it waits for.
+    /// The topic that it waits for.
     topic: u64,
 }
 
@@ -166,7 +166,7 @@ impl Patience {
         self.ticks() == 0
     }
 
-    /// What is left of it, in ticks of the kernel's clock; 0 if nothing is.
+    /// The rest of it, in ticks of the kernel's clock; 0 if nothing is left.
     pub(crate) fn ticks(self) -> c_long {
         // The kernel's own word for a sleep that no time ends.
         const WITHOUT_END: c_long = c_long::MAX;

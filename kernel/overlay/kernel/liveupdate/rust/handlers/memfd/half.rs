@@ -7,14 +7,14 @@ use kernel::rbtree::{RBTree, RBTreeNodeReservation};
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_core::Unrestored;
-use luo_memfd::{read, Format, Found, Run, Strings, Unread};
+use luo_memfd::{read, Facts, Format, Found, Run, Strings, Unread};
 
 use super::SEALS;
 use crate::errno;
 use crate::host::in_turn;
 use crate::say::Say;
 use crate::sys::kho::{self, Handed};
-use crate::sys::memfd::{Back, Group, Made, Previous};
+use crate::sys::memfd::{join_order, Back, Group, Made, Previous};
 use crate::sys::{account, log, memory};
 
 /// Pages for which it is not looked whether there is room.
@@ -62,7 +62,7 @@ pub(crate) struct Half {
     back: Back,
     /// Pages that are not in the file yet.
     missing: u64,
-    /// What comes after them.
+    /// The pages after them.
     left: Left,
 }
 
@@ -113,9 +113,9 @@ impl Left {
     }
 
     fn free_all(mut self) {
-        let mut back = Back::new(self.format);
+        let mut back = Back::new(self.format, join_order(self.format));
         while self.rest.is_some() || self.got < self.found.runs.len() {
-            // What is gone is passed over. Without memory for a list, what is left stays
+            // Pages that are gone are passed over. Without memory for a list, the others stay
             // reserved until the next reboot.
             if self.get(&mut back).is_err() {
                 if log::may_say_more() {
@@ -141,7 +141,7 @@ fn unread(data: u64, why: Unread) -> Unrestored {
     match why {
         Unread::NoMemory => Unrestored::Now(Errno::ENOMEM),
         why => {
-            // Whose the rest is cannot be told: it stays reserved until the next reboot.
+            // Nobody can tell to which file the rest belongs: it stays reserved until the next reboot.
             if log::may_say_more() {
                 pr_err!("memfd at {data:#x} is not restored: {}\n", Say(why));
             }
@@ -155,7 +155,11 @@ fn unread(data: u64, why: Unread) -> Unrestored {
 
 impl Half {
     /// Reads what was left, and makes a file for it.
-    pub(super) fn begin(format: Format, data: u64) -> Result<KBox<Self>, Unrestored> {
+    pub(in crate::handlers) fn begin(
+        format: Format,
+        data: u64,
+        make: impl FnOnce(&Facts, &Strings) -> Result<Made>,
+    ) -> Result<KBox<Self>, Unrestored> {
         let mut strings = Strings::EMPTY;
         let found = read(&Previous, format, data, &mut strings);
         let found = found.map_err(|why| unread(data, why))?;
@@ -172,14 +176,14 @@ impl Half {
         }
         let place = Place::new(memory::uncharged()).map_err(|_| Unrestored::Now(Errno::ENOMEM))?;
         // Until there is a file, nothing is taken: it can be tried again.
-        let file = Made::new(facts, &strings);
+        let file = make(facts, &strings);
         let file = file.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
         let group = Group::of_path(&strings.group);
         let half = Self {
             place: Some(place),
+            back: Back::new(format, file.join_order(format)),
             file,
             group,
-            back: Back::new(format),
             missing: left.found.runs.iter().map(|run| run.pages).sum(),
             left,
         };
@@ -245,14 +249,14 @@ impl Half {
     }
 
     /// Lets go of everything.
-    pub(super) fn free(self) {
+    pub(in crate::handlers) fn free(self) {
         drop(self.back);
         self.left.free();
     }
 }
 
 /// Frees what nobody has retrieved.
-pub(super) fn discard(format: Format, data: u64) {
+pub(in crate::handlers) fn discard(format: Format, data: u64) {
     match read(&Previous, format, data, &mut Strings::EMPTY.clone()) {
         Ok(found) => Left {
             format,

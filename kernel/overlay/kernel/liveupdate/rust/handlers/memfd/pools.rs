@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the next kernel is told of huge pages before it fills its pools.
+//! The count of huge pages that the next kernel is told before it fills its pools.
 
 use kernel::prelude::*;
 use luo_abi::errno::Errno;

@@ -22,6 +22,14 @@ use crate::sys::memory::flags;
 pub(crate) struct Back {
     runs: KVec<bindings::luo_memfd_run>,
     format: Format,
+    /// The highest order that single pages are joined to.
+    join_order: u32,
+}
+
+/// The highest order of a folio that single pages of a format can be joined to.
+pub(crate) fn join_order(format: Format) -> u32 {
+    // SAFETY: May be called in any context.
+    format.join_order(unsafe { bindings::luo_memfd_join_order() })
 }
 
 /// Runs that are put into a file at once.
@@ -31,11 +39,12 @@ const MOST_BACK: usize = 64;
 unsafe impl Send for Back {}
 
 impl Back {
-    /// Without pages.
-    pub(crate) fn new(format: Format) -> Self {
+    /// Without pages. Single ones will be joined to folios up to some order.
+    pub(crate) fn new(format: Format, join_order: u32) -> Self {
         Self {
             runs: KVec::new(),
             format,
+            join_order,
         }
     }
 
@@ -59,10 +68,7 @@ impl Back {
         if step == 0 || !unsafe { bindings::luo_memfd_get_back(&run_to(&run), step) } {
             return false;
         }
-        // SAFETY: May be called in any context.
-        let most = unsafe { bindings::luo_memfd_join_order() };
-        let most = self.format.join_order(most);
-        for piece in luo_memfd::joined(run, most) {
+        for piece in luo_memfd::joined(run, self.join_order) {
             // INVARIANT: Kexec HandOver has given them away. There is room for all pieces.
             let _ = self.runs.push_within_capacity(run_to(&piece));
         }

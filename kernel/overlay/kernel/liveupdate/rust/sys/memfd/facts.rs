@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is known of a file, as C has it and as the format has it.
+//! The facts of a file (name, mode, owner, …), as C has them and as the format has them.
 
 use kernel::bindings;
 use luo_memfd::{Facts, More, Time, Times};

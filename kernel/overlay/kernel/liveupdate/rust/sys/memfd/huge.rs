@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is otherwise for memfds of huge pages: the control group that pays, the node of a
-//! page, and what the pools are told at boot.
+//! Memfds of huge pages, where they differ from others: the control group that pays, the node of
+//! a page, and what the pools are told at boot.
 
 use core::ptr::NonNull;
 

@@ -36,7 +36,7 @@ pub(crate) struct Kept {
     pages: u64,
     /// Whether runs were added or are other than they were since [`Self::is_written`].
     changed: bool,
-    /// Who pays for them.
+    /// The group that pays for them.
     payer: Payer,
     /// Pages of the machine that had failed when these were looked at.
     failed: u64,
@@ -51,8 +51,8 @@ fn failed() -> u64 {
 }
 
 impl Kept {
-    /// All pages of a file that is held still. Who reads or writes a page that has to be moved, as
-    /// a device does, is waited for: so many pauses at most, of which those that were waited are
+    /// All pages of a file that is held still. Where a page has to be moved, its readers and writers,
+    /// as a device, are waited for: so many pauses at most, of which those that were waited are
     /// taken.
     ///
     /// # Errors
@@ -140,7 +140,8 @@ impl Kept {
                 }
             }
             done?;
-            // What was brought may reach beyond what was seen: its pages were joined meanwhile.
+            // The run that was brought may reach beyond the one that was seen: its pages were joined
+            // meanwhile.
             next = next.max(self.end());
         }
         Ok(())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What a memfd is known by.
+//! How a memfd is told from other files.
 
 use kernel::bindings;
 use kernel::fs::File;
@@ -20,7 +20,7 @@ pub(crate) fn is_huge(file: &File) -> bool {
     unsafe { bindings::luo_memfd_is_huge(file.as_ptr()) }
 }
 
-/// What C code knows the handler with a format by.
+/// The table by which C code knows the handler with a format.
 pub(crate) fn table(format: Format) -> Option<HandlerTable> {
     let at = Format::ALL.iter().position(|&of| of == format)?;
     // SAFETY: The array is static, and has one for each format.

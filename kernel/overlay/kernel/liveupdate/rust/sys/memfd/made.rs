@@ -8,8 +8,9 @@ use kernel::error::{from_err_ptr, to_result};
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
-use luo_memfd::{Facts, Strings};
+use luo_memfd::{Facts, Format, Strings};
 
+use super::back;
 use super::facts::facts_to;
 use super::huge::HugeGroup;
 
@@ -17,9 +18,11 @@ use super::huge::HugeGroup;
 ///
 /// # Invariants
 ///
-/// It is a memfd, and the reference is the only one.
+/// It is a memfd, or memory of a virtual machine, and the reference is the only one.
 pub(crate) struct Made {
     pub(super) file: ARef<File>,
+    /// Its pages stay single ones.
+    is_of_pages: bool,
     /// Who pays for its huge pages, if it is not the caller.
     pub(super) payer: Option<HugeGroup>,
 }
@@ -51,7 +54,37 @@ impl Made {
             0 => None,
             _ => HugeGroup::of_path(&strings.group),
         };
-        Ok(Self { file, payer })
+        Ok(Self {
+            file,
+            is_of_pages: false,
+            payer,
+        })
+    }
+
+    /// Memory of a virtual machine that KVM has just made, without pages; it becomes what is
+    /// known of it.
+    ///
+    /// # Errors
+    /// EINVAL if no such file is like that.
+    #[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+    pub(crate) fn guest(file: ARef<File>, facts: &Facts) -> Result<Self> {
+        let to = facts_to(facts);
+        // SAFETY: The file is there for the call, and nobody else has it.
+        to_result(unsafe { bindings::luo_guest_become(file.as_ptr(), &to) })?;
+        // INVARIANT: As the caller says, who has made it.
+        Ok(Self {
+            file,
+            is_of_pages: true,
+            payer: None,
+        })
+    }
+
+    /// The highest order of a folio that single pages are joined to in it.
+    pub(crate) fn join_order(&self, format: Format) -> u32 {
+        match self.is_of_pages {
+            true => 0,
+            false => back::join_order(format),
+        }
     }
 
     /// Whether who is charged for what this task puts into it has room for so many pages, once

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Who pays for the pages of a preserved file.
+//! The memory control group that pays for the pages of a preserved file.
 
 use kernel::bindings;
 use luo_abi::memfd::GROUP_LENGTH;
@@ -7,7 +7,7 @@ use luo_memfd::{Run, Short};
 
 use super::run::run_to;
 
-/// Who pays for the pages of a file.
+/// The group that pays for the pages of a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Payer {
     /// There is no page yet.

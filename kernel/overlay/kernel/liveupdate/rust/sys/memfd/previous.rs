@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What the previous kernel has left, as a reader of it wants it.
+//! The pages and keys that the previous kernel has left, as the reader of the format asks for them.
 
 use kernel::bindings;
 use luo_core::PageError;
@@ -7,7 +7,7 @@ use luo_memfd::{Run, Source};
 
 use crate::sys::kho::HandedPage;
 
-/// What the previous kernel has left, for a reader.
+/// The pages and keys of the previous kernel, for a reader.
 pub(crate) struct Previous;
 
 impl Source for Previous {

@@ -11,6 +11,8 @@ use luo_memfd::{Facts, Short};
 
 use super::facts::facts_of;
 use super::kind::{is_huge, is_memfd};
+#[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+use crate::sys::kvm::memory::Memory;
 use crate::sys::wait;
 
 /// The lock of a memfd's inode, by which nobody is in the middle of a change of its size.
@@ -57,8 +59,19 @@ impl Drop for Locked<'_> {
 ///
 /// # Invariants
 ///
-/// The file is a memfd, of small pages or of huge ones.
-pub(crate) struct Still(pub(super) ARef<File>);
+/// The file is a memfd, of small pages or of huge ones, or memory of a virtual machine that is
+/// held by KVM.
+pub(crate) struct Still(pub(super) ARef<File>, Held);
+
+/// Who holds a file still.
+#[derive(Clone, Copy)]
+enum Held {
+    /// Shared memory, or hugetlbfs.
+    Here,
+    /// KVM.
+    #[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+    ByKvm,
+}
 
 // SAFETY: It may be ended by any task.
 unsafe impl Send for Still {}
@@ -90,10 +103,23 @@ impl Still {
         // SAFETY: It is a memfd, as all are that can be locked.
         unsafe { bindings::luo_memfd_hold(file.as_ptr(), true) };
         // INVARIANT: As above.
-        Self(file.clone())
+        Self(file.clone(), Held::Here)
     }
 
-    /// What is known of the file now.
+    /// Begins it for memory of a virtual machine, of which no page goes from now on. Waits for so
+    /// many pauses at most for who fills it or punches a hole; takes those that it has waited.
+    ///
+    /// # Errors
+    /// EINVAL for another file; EBUSY if somebody is at it and does not end.
+    #[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+    pub(crate) fn begin_guest(file: &ARef<File>, patience: &mut u32) -> Result<Self, Errno> {
+        let memory = Memory::of(file).ok_or(Errno::EINVAL)?;
+        wait::patiently(patience, || memory.hold())?;
+        // INVARIANT: Just held.
+        Ok(Self(file.clone(), Held::ByKvm))
+    }
+
+    /// The facts of the file now.
     pub(crate) fn facts(&self) -> Facts {
         let mut facts = bindings::luo_memfd_facts::default();
         // SAFETY: By the type's invariant, and the structure is valid for writes.
@@ -128,7 +154,15 @@ impl Still {
 
 impl Drop for Still {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant.
-        unsafe { bindings::luo_memfd_hold(self.0.as_ptr(), false) }
+        match self.1 {
+            // SAFETY: By the type's invariant.
+            Held::Here => unsafe { bindings::luo_memfd_hold(self.0.as_ptr(), false) },
+            #[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
+            Held::ByKvm => {
+                if let Some(memory) = Memory::of(&self.0) {
+                    memory.let_go();
+                }
+            }
+        }
     }
 }
