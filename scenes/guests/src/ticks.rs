@@ -53,6 +53,7 @@ impl Tick {
 pub struct Ticks {
     before: Option<Tick>,
     first: Arc<Mutex<Option<Tick>>>,
+    stands: Arc<AtomicBool>,
     ends: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -73,6 +74,7 @@ impl Ticks {
             .open(&path)
             .with_context(|| path.display().to_string())?;
         let first = Arc::default();
+        let stands = Arc::new(AtomicBool::new(false));
         let ends = Arc::new(AtomicBool::new(false));
         let look = Look {
             process,
@@ -80,15 +82,23 @@ impl Ticks {
             file,
             before,
             first: Arc::clone(&first),
+            stands: Arc::clone(&stands),
             ends: Arc::clone(&ends),
         };
         let thread = std::thread::spawn(move || look.run());
         Ok(Self {
             before,
             first,
+            stands,
             ends,
             thread: Some(thread),
         })
+    }
+
+    /// Whether the guest was seen to stand still as the jump has found it.
+    #[must_use]
+    pub fn was_seen_to_stand(&self) -> bool {
+        self.stands.load(Ordering::Acquire)
     }
 
     /// The last step before the jump and the first after it, if the guest was seen between them.
@@ -115,6 +125,7 @@ struct Look {
     file: File,
     before: Option<Tick>,
     first: Arc<Mutex<Option<Tick>>>,
+    stands: Arc<AtomicBool>,
     ends: Arc<AtomicBool>,
 }
 
@@ -139,7 +150,7 @@ impl Look {
     fn see(&self, tick: Tick, last: Option<u32>) {
         if let Some(before) = self.before {
             if last.is_none() && before.count == tick.count {
-                // It stands as the jump has found it.
+                self.stands.store(true, Ordering::Release);
                 return;
             }
             // Of a guest that was not seen to stand nobody knows which step was its first.
@@ -206,6 +217,7 @@ mod tests {
         let last = noted().unwrap();
         // In the next kernel it stands as it stood.
         let after = watch();
+        until(&|| after.was_seen_to_stand());
         assert_eq!(after.over_the_jump(), None);
         count(10);
         until(&|| after.over_the_jump().is_some());

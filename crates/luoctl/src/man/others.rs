@@ -59,7 +59,7 @@ pub(super) const LUO_QEMU_LOAD_KVM: End = End {
         "At each boot, before guests are started.",
         "systemctl enable luo-kvm",
     )],
-    see: &["luo-qemu-run(1)", "modprobe(8)"],
+    see: &["luo-qemu-run(1)"],
     ..NONE
 };
 
