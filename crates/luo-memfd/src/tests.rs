@@ -624,7 +624,11 @@ fn records_are_bounded_by_the_file() {
             Format::Mainline => wire::FOLIOS_PER_PAGE,
             _ => wire::RUNS_PER_PAGE,
         };
-        let nothing = if format == Format::Mainline { 65_536 } else { 0 };
+        let nothing = if format == Format::Mainline {
+            65_536
+        } else {
+            0
+        };
         let count = format_pages + nothing + 1;
         main.count = count;
         main.pages = u32::try_from(count.div_ceil(per_page as u64)).unwrap();

@@ -14,10 +14,10 @@
 //! | [`BARE`] | as that, of user 0 without capabilities |
 //! | [`COSTLY_AFTER`] | as [`COSTLY`] in the next kernel |
 //! | [`READS`] | its threads read what the kernel tells everybody; it has never had the device |
-//! | [`idle::IDLE`], [`idle::LEAVES`], [`idle::AFTER`] | as [`COSTLY`], by threads for which others of its own leave no processor ([`super::idle`]) |
-//! | [`neighbour::CALLS`] | it behaves, and stands in the same line as [`COSTLY`] ([`super::neighbour`]) |
-//! | [`lines::LEFT`], [`lines::LEAVES`], [`lines::AFTER`] | its writers stand in lines for pipes ([`super::lines`]) |
-//! | [`ends::LEAVES`], [`ends::AFTER`] | it has sessions of which it takes nothing back, and ends them in a full group ([`super::ends`]) |
+//! | [`super::idle::IDLE`], [`super::idle::LEAVES`], [`super::idle::AFTER`] | as [`COSTLY`], by threads for which others of its own leave no processor ([`super::idle`]) |
+//! | [`super::neighbour::CALLS`] | it behaves, and stands in the same line as [`COSTLY`] ([`super::neighbour`]) |
+//! | [`super::lines::LEFT`], [`super::lines::LEAVES`], [`super::lines::AFTER`] | its writers stand in lines for pipes ([`super::lines`]) |
+//! | [`super::ends::LEAVES`], [`super::ends::AFTER`] | it has sessions of which it takes nothing back, and ends them in a full group ([`super::ends`]) |
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
