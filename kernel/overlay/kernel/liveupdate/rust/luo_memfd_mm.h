@@ -57,7 +57,7 @@ struct luo_memfd_facts {
 	struct luo_memfd_time birth;
 };
 
-/* The old kernel. */
+/* The file, in both kernels: luo_memfd_mm.c. */
 bool luo_memfd_is(struct file *file);
 bool luo_memfd_is_huge(struct file *file);
 int luo_memfd_node(u64 frame);
@@ -68,6 +68,12 @@ u64 luo_memfd_pages(struct file *file);
 u64 luo_memfd_size(struct file *file, u32 *seals);
 void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts);
 size_t luo_memfd_look_name(struct file *file, char *name, size_t size);
+struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
+			    const char *name);
+int luo_memfd_account(struct file *file, u64 pages);
+void luo_memfd_settle_account(struct file *file, u64 pages);
+
+/* The old kernel: luo_memfd_take.c. */
 size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 		      struct luo_memfd_run *runs, size_t most);
 long luo_memfd_bring(struct file *file, u64 index, u64 pages,
@@ -79,12 +85,8 @@ int luo_memfd_keep(const struct luo_memfd_run *run, u64 step);
 void luo_memfd_keep_no_more(const struct luo_memfd_run *run, u64 step);
 void luo_memfd_let_go(const struct luo_memfd_run *run);
 
-/* The new kernel. */
-struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
-			    const char *name);
+/* The new kernel: luo_memfd_insert.c. */
 bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step);
-int luo_memfd_account(struct file *file, u64 pages);
-void luo_memfd_settle_account(struct file *file, u64 pages);
 int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count,
 		     struct hugetlb_cgroup *group);
 u32 luo_memfd_join_order(void);
