@@ -224,7 +224,7 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
             "each allocation of a call fails in turn, and nothing of the call is left",
         )
         .kexec("debug", "debug")
-        .cases(18)
+        .cases(19)
     });
     all
 }

@@ -176,9 +176,10 @@ impl Kind<Linux> for Memfds {
         let facts = still.facts();
         if changed.map_err(errno::of_kernel)? {
             written.make_room(self.0, kept.runs(), || linux.alloc_block())?;
+            // What can fail comes before it is noted that nothing is left to be done.
+            *counted = Counted::new(linux, self.0, kept.runs())?;
             written.write(self.0, &facts, &strings, kept.runs());
             kept.is_written();
-            *counted = Counted::new(linux, self.0, kept.runs())?;
         } else {
             written.write_facts(&facts, &strings);
         }
