@@ -252,6 +252,10 @@ pub trait FileCallbacks<H: Host>: Clone + PartialEq {
     fn freeze(&self, host: &H, file: Outgoing<'_, H>) -> Result<u64, Errno>;
     /// Undoes `freeze`.
     fn unfreeze(&self, host: &H, file: Outgoing<'_, H>);
+    /// The file does not go to the next kernel, and nobody lets go of it: what the next kernel
+    /// is told of it beside its handle is not told. May be called more than once; the next
+    /// `freeze` undoes it. Must not wait for anybody.
+    fn lose(&self, host: &H, file: Outgoing<'_, H>);
     /// Restores a file. What it needs of its session is restored already.
     ///
     /// # Errors

@@ -96,6 +96,14 @@ pub(crate) fn unfreeze_file<H: Lock>(host: &H, id: FileId) {
     }
 }
 
+/// Tells the handler of a file that the file is lost, and that nobody lets go of it.
+pub(crate) fn lose_file<H: Lock>(host: &H, id: FileId) {
+    if let Some((mut live, _, data)) = host.now(|engine| engine.take_live(id)) {
+        live.lose(host, data);
+        put_back(host, id, live, data, false);
+    }
+}
+
 fn put_back<H: Lock>(host: &H, id: FileId, live: Live<H>, data: u64, frozen: bool) {
     let old = host.now(|engine| {
         if let Some(file) = engine.files.get_mut(id) {
@@ -118,6 +126,11 @@ impl<H: Host> Live<H> {
     fn unfreeze(&mut self, host: &H, data: u64) {
         let (handler, file) = self.parts(data);
         handler.unfreeze(host, file);
+    }
+
+    fn lose(&mut self, host: &H, data: u64) {
+        let (handler, file) = self.parts(data);
+        handler.lose(host, file);
     }
 
     fn parts(&mut self, data: u64) -> (&H::Handler, Outgoing<'_, H>) {

@@ -170,6 +170,7 @@ impl Kind<Linux> for Memfds {
             kept,
             still,
         } = preserved;
+        counted.set_lost(linux, false);
         let (size, _) = still.size_and_seals();
         let changed = kept.look_again(still, pages_of(size));
         let strings = strings_of(still, kept);
@@ -184,6 +185,10 @@ impl Kind<Linux> for Memfds {
             written.write_facts(&facts, &strings);
         }
         Ok(())
+    }
+
+    fn lose(&self, linux: &Linux, preserved: &mut Preserved) {
+        preserved.counted.set_lost(linux, true);
     }
 
     /// # Errors
