@@ -454,6 +454,23 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             &["hugetlb_free_vmemmap=on"],
             "the same where pools save the descriptors of their pages",
         ),
+        Scenario {
+            args: vec!["without:1".to_owned()],
+            expect: Expect {
+                cases: 2,
+                named: &[
+                    "without-its-size-it-vetoes-the-next-update",
+                    "lost-it-is-not-waited-for",
+                ],
+                exactly: true,
+                kexecs: Some(2),
+            },
+            ..gigantic(
+                "gigantic-without",
+                &[],
+                "the same through a kernel that has no pages of that size",
+            )
+        },
         memory(
             "memory-800m",
             800,

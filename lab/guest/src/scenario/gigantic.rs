@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A memfd of one huge page of 1 GiB. Pools of such pages are filled before there is an
 //! allocator, and each kernel here asks for one page: that of the file is not asked for again.
+//!
+//! With the argument `without:1` the second kernel has no pages of that size. Nobody can be given
+//! the file there, and what nobody takes cannot be carried on: it is lost with the next update, or
+//! vetoes it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 
-use anyhow::{Context, Result};
-use luo_sys::{MappedFile, Token};
+use anyhow::{Context, Result, ensure};
+use luo_sys::{Errno, MappedFile, Token};
 use rustix::fs::MemfdFlags;
 
-use crate::check::{Suite, device, name, same};
+use crate::check::{Suite, device, name, refused, same};
 use crate::init::Guest;
 use crate::kexec;
 
@@ -23,8 +27,19 @@ const PLACES: [usize; 4] = [0, (PAGE / 3) & !7, PAGE / 2, PAGE - 8];
 
 /// Hands the file over, and looks at it in the next kernels.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
+    let without = guest.args.get("without", 0)? > 0;
     match guest.boot {
-        0 => leave(guest),
+        0 => leave(guest, without),
+        1 if without => {
+            SUITE.case("without-its-size-it-vetoes-the-next-update", || {
+                vetoes(guest)
+            });
+            kexec::go(guest, |line, _| line.unset(HIDE.0))
+        }
+        2 if without => {
+            SUITE.case("lost-it-is-not-waited-for", lost);
+            Ok(())
+        }
         1 => {
             SUITE.case("its-page-is-not-asked-for-again", || pool_is(0, 0));
             // Nobody takes it back.
@@ -37,7 +52,32 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     }
 }
 
-fn leave(guest: &Guest) -> Result<()> {
+/// What hides from a kernel that its processor knows pages of 1 GiB.
+const HIDE: (&str, &str) = ("clearcpuid", "pdpe1gb");
+/// What is to become of a reboot when something cannot go.
+const REBOOT: &str = "/sys/kernel/liveupdate/reboot";
+
+fn vetoes(guest: &Guest) -> Result<()> {
+    ensure!(!fs::exists(POOL)?, "this kernel has pages of that size");
+    kexec::load(guest, |_, _| ())?;
+    fs::write(REBOOT, "veto").context(REBOOT)?;
+    let jumped = refused::<()>(Err(kexec::jump()), Errno::ENODEV);
+    fs::write(REBOOT, "lose").context(REBOOT)?;
+    jumped
+}
+
+/// The pool has the page that was asked for.
+fn lost() -> Result<()> {
+    pool_is(1, 1)?;
+    let session = device()?.retrieve_session(&name("gigantic"))?;
+    refused(session.retrieve_fd(TOKEN), Errno::ENOTRECOVERABLE)?;
+    let files = session.list_files()?;
+    let why = files.iter().find_map(|file| file.error);
+    same("the error", why, Some(Errno::ENODEV))?;
+    Ok(session.finish()?)
+}
+
+fn leave(guest: &Guest, without: bool) -> Result<()> {
     pool_is(1, 1)?;
     let flags = MemfdFlags::HUGETLB | MemfdFlags::HUGE_1GB | MemfdFlags::CLOEXEC;
     let file = File::from(rustix::fs::memfd_create("gigantic", flags)?);
@@ -48,7 +88,11 @@ fn leave(guest: &Guest) -> Result<()> {
     }
     let session = device()?.create_session(&name("gigantic"))?;
     session.preserve_fd(&file, TOKEN)?;
-    kexec::go(guest, |_, _| ())
+    kexec::go(guest, |line, _| {
+        if without {
+            line.set(HIDE.0, HIDE.1);
+        }
+    })
 }
 
 fn comes_back() -> Result<()> {
