@@ -9,7 +9,7 @@ use zerocopy::{FromZeros as _, IntoBytes};
 
 use crate::damage::{Damage, Unread};
 use crate::format::Format;
-use crate::run::{Run, MOST_PAGES};
+use crate::run::Run;
 use crate::source::{page, record, Source};
 use crate::write::digest_of;
 
@@ -22,7 +22,13 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    pub(crate) fn of(format: Format, main: &wire::Main) -> Result<Self, Unread> {
+    /// Where those of a file with so many pages are.
+    pub(crate) fn of(format: Format, main: &wire::Main, of_file: u64) -> Result<Self, Unread> {
+        // No two records are at one place of the file. Mainline reads some of nothing, too.
+        let most = match format {
+            Format::Mainline => of_file.saturating_add(MOST_EMPTY.into()),
+            Format::Runs | Format::Huge => of_file,
+        };
         let per_page = match format {
             Format::Mainline => wire::FOLIOS_PER_PAGE,
             Format::Runs | Format::Huge => wire::RUNS_PER_PAGE,
@@ -32,7 +38,7 @@ impl Lists {
         let is_plain = count == 0 || (main.area_flags == wire::AREA_ALLOC && main.order == 0);
         // Without records the rest is nobody's business: mainline leaves it as it was.
         let are_as_many = count == 0 || pages == u64::from(main.pages);
-        if count > MOST_PAGES || !is_plain || !are_as_many {
+        if count > most || !is_plain || !are_as_many {
             return Err(Damage::Count(count).into());
         }
         Ok(Self {

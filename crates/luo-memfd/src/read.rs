@@ -44,7 +44,7 @@ pub fn read<S: Source>(
     if pages > MOST_PAGES {
         return Err(Damage::Size(main.size).into());
     }
-    let lists = Lists::of(format, &main)?;
+    let lists = Lists::of(format, &main, pages)?;
     let mut addresses = Vec::with_capacity(lists.pages().saturating_add(1))?;
     addresses.push(address)?;
     let mut joined = Joined::new(format, source, pages, facts.huge);
@@ -156,12 +156,19 @@ fn read_facts(
     })
 }
 
-/// The order of each page of a file of huge pages. Elsewhere the field is nobody's business.
+/// The order of each page of a file of huge pages, which has whole ones of them. Elsewhere the
+/// field is nobody's business.
 fn read_huge(format: Format, main: &wire::Main) -> Result<u32, Unread> {
-    match (format, main.flags) {
-        (Format::Mainline | Format::Runs, _) => Ok(0),
-        (Format::Huge, order @ 1..=MOST_ORDER) => Ok(order),
-        (Format::Huge, _) => Err(Damage::Facts.into()),
+    let order = match (format, main.flags) {
+        (Format::Mainline | Format::Runs, _) => return Ok(0),
+        (Format::Huge, order @ 1..=MOST_ORDER) => order,
+        (Format::Huge, _) => return Err(Damage::Facts.into()),
+    };
+    let page = (BLOCK_SIZE as u64).wrapping_shl(order);
+    if main.size & page.wrapping_sub(1) == 0 {
+        Ok(order)
+    } else {
+        Err(Damage::Size(main.size).into())
     }
 }
 

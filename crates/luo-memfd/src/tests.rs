@@ -561,7 +561,10 @@ fn pages_that_are_not_the_files_size_are_refused() {
     };
     let damaged = |what| Err(Unread::Damaged(what));
     assert_eq!(refused(9, |run| run), Ok(()));
-    assert_eq!(refused(18, |run| run), damaged(Damage::Record(0)));
+    // The file has whole pages.
+    let size = 1536 * BLOCK_SIZE as u64;
+    assert_eq!(refused(18, |run| run), damaged(Damage::Size(size)));
+    assert_eq!(refused(8, |run| run), damaged(Damage::Record(0)));
     assert_eq!(refused(19, |run| run), damaged(Damage::Facts));
     let small = |run| Run { order: 0, ..run };
     assert_eq!(refused(9, small), damaged(Damage::Record(0)));
@@ -604,6 +607,40 @@ fn pools_are_counted_by_size_and_node() {
     page[16..24].fill(0xff);
     assert_eq!(kept_huge_pages(&page, 9, None), 0);
     assert_eq!(kept_huge_pages(&std::vec![0; BLOCK_SIZE], 9, None), 0);
+}
+
+/// There are no more records than pages of the file: no memory is asked for more.
+#[test]
+fn records_are_bounded_by_the_file() {
+    for format in Format::ALL {
+        let (facts, format_pages) = match format {
+            Format::Huge => (huge(&[512]).0, 512),
+            _ => (facts(BLOCK_SIZE as u64), 1),
+        };
+        let (mut machine, address) = Machine::of(format, &facts, &[]);
+        let head = machine.pages.get_mut(&address).unwrap();
+        let mut main = wire::Main::read_from_prefix(head).unwrap().0;
+        let per_page = match format {
+            Format::Mainline => wire::FOLIOS_PER_PAGE,
+            _ => wire::RUNS_PER_PAGE,
+        };
+        let nothing = if format == Format::Mainline { 65_536 } else { 0 };
+        let count = format_pages + nothing + 1;
+        main.count = count;
+        main.pages = u32::try_from(count.div_ceil(per_page as u64)).unwrap();
+        main.area_flags = wire::AREA_ALLOC;
+        let mut known = wire::Facts::read_from_prefix(&head[wire::FACTS_OFFSET..])
+            .unwrap()
+            .0;
+        known.checksum = crate::write::checksum(&main, &known, &strings());
+        main.write_to_prefix(head).unwrap();
+        known
+            .write_to_prefix(&mut head[wire::FACTS_OFFSET..])
+            .unwrap();
+        let refused = read(&machine, format, address).err();
+        assert_eq!(refused, Some(Unread::Damaged(Damage::Count(count))));
+        assert_eq!(*machine.asked.borrow(), 1);
+    }
 }
 
 /// A list of nothing that leads back to itself comes to an end.
