@@ -59,4 +59,14 @@ static inline unsigned long luo_hugetlb_kept(unsigned int order, int node)
 }
 #endif
 
+/* mm/memcontrol.c: charges folios of one node, all or none of them. */
+#ifdef CONFIG_MEMCG
+int luo_memcg_charge(struct folio **folios, unsigned int count, gfp_t gfp);
+#else
+static inline int luo_memcg_charge(struct folio **folios, unsigned int count, gfp_t gfp)
+{
+	return 0;
+}
+#endif
+
 #endif /* _LINUX_LIVEUPDATE_FILES_H */

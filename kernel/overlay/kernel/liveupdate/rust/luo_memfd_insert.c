@@ -5,8 +5,8 @@
  * decided in handlers/memfd/half.rs.
  */
 #include <linux/fs.h>
-#include <linux/huge_mm.h>
 #include <linux/kexec_handover.h>
+#include <linux/liveupdate_files.h>
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
@@ -27,6 +27,8 @@ bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step)
 {
 	u64 i;
 
+	if (step == run->pages)
+		return kho_take_pages(PFN_PHYS(run->frame), step);
 	for (i = 0; i < run->pages; i += step) {
 		if (!kho_are_preserved_pages(PFN_PHYS(run->frame + i), step))
 			return false;
@@ -58,62 +60,115 @@ static struct folio *luo_memfd_folio(u64 frame, unsigned int order)
 	return page_rmappable_folio(&luo_memfd_compound(frame, order)->page);
 }
 
-/* Undoes what is done to a folio before it is in the page cache. */
-static void luo_memfd_undo(struct folio *folio)
-{
-	mem_cgroup_uncharge(folio);
-	folio->mapping = NULL;
-	folio_clear_swapbacked(folio);
-	__folio_clear_locked(folio);
-}
+/* Folios that are put into a file together: at most so many. */
+#define LUO_MEMFD_BATCH 64
 
-/* Folios that follow each other in one node of the page cache, or a large one. */
+/* Folios in the order of the file, each with its place in it. */
 struct luo_memfd_batch {
-	struct folio *folios[XA_CHUNK_SIZE];
+	struct folio *folios[LUO_MEMFD_BATCH];
 	unsigned int count;
-	unsigned int order;
-	u64 index;
 };
 
-/* Whether a folio belongs into a batch behind what it has. */
-static bool luo_memfd_fits(const struct luo_memfd_batch *batch,
-			   const struct luo_memfd_run *run)
+/* Makes a folio of pages that came back ready for the page cache. */
+static struct folio *luo_memfd_ready(struct address_space *mapping,
+				     const struct luo_memfd_run *run)
 {
-	if (!batch->count)
-		return true;
-	return !batch->order && !run->order &&
-	       run->index == batch->index + batch->count &&
-	       (run->index & XA_CHUNK_MASK);
+	struct folio *folio = luo_memfd_folio(run->frame, run->order);
+
+	__folio_set_locked(folio);
+	__folio_set_swapbacked(folio);
+	folio->mapping = mapping;
+	folio->index = run->index;
+	if (run->state == LUO_MEMFD_FRESH)
+		folio_clear_uptodate(folio);
+	else
+		__folio_mark_uptodate(folio);
+	folio_set_dirty(folio);
+	return folio;
 }
 
-/* Puts the folios of a batch into the page cache; how many is in *stored. */
+/* Undoes what is done to folios before they are in the page cache. */
+static void luo_memfd_undo(const struct luo_memfd_batch *batch, unsigned int from)
+{
+	unsigned int i;
+
+	for (i = from; i < batch->count; i++) {
+		struct folio *folio = batch->folios[i];
+
+		mem_cgroup_uncharge(folio);
+		folio->mapping = NULL;
+		folio_clear_swapbacked(folio);
+		__folio_clear_locked(folio);
+	}
+}
+
+/* Charges who pays for all of a batch, those of one node in one go. */
+static int luo_memfd_charge_batch(struct luo_memfd_batch *batch, gfp_t gfp)
+{
+	unsigned int from = 0;
+	int err = 0;
+
+	while (from < batch->count && !err) {
+		int node = folio_nid(batch->folios[from]);
+		unsigned int to = from + 1;
+
+		while (to < batch->count && folio_nid(batch->folios[to]) == node)
+			to++;
+		err = luo_memcg_charge(&batch->folios[from], to - from, gfp);
+		from = to;
+	}
+	return err;
+}
+
+/*
+ * Goes to the place of a folio, which is behind that of the last: within a node of the page cache
+ * without a walk from its root.
+ */
+static void luo_memfd_go_to(struct xa_state *xas, pgoff_t index, unsigned int order)
+{
+	struct xa_node *node = xas->xa_node;
+
+	if (xas_not_node(node) || node->shift || order >= XA_CHUNK_SHIFT ||
+	    (xas->xa_index ^ index) >> XA_CHUNK_SHIFT) {
+		xas_set_order(xas, index, order);
+		return;
+	}
+	xas->xa_index = index;
+	xas->xa_offset = index & XA_CHUNK_MASK;
+	xas->xa_shift = 0;
+	xas->xa_sibs = (1U << order) - 1;
+}
+
+/*
+ * Puts the folios of a batch into the page cache; how many is in *stored. What the file has is
+ * what came before in its order, and a reader has seen that no two runs are at one place: so it is
+ * not looked for what might be there.
+ */
 static int luo_memfd_store(struct address_space *mapping,
 			   const struct luo_memfd_batch *batch, gfp_t gfp,
 			   unsigned int *stored)
 {
-	XA_STATE(xas, &mapping->i_pages, batch->index);
-	u64 last = batch->index + ((u64)batch->count << batch->order) - 1;
+	XA_STATE(xas, &mapping->i_pages, 0);
+	unsigned long pages;
 
 	*stored = 0;
 	do {
+		pages = 0;
 		xas_lock_irq(&xas);
-		/* No two may be at one place. */
-		xas_set(&xas, batch->index + *stored);
-		if (xas_find(&xas, last)) {
-			xas_set_err(&xas, -EEXIST);
-			xas_unlock_irq(&xas);
-			/* Frees what an earlier round has asked for. */
-			continue;
-		}
-		xas_set_order(&xas, batch->index + *stored, batch->order);
+		xas_set(&xas, batch->folios[*stored]->index);
 		while (*stored < batch->count) {
-			xas_store(&xas, batch->folios[*stored]);
+			struct folio *folio = batch->folios[*stored];
+			void *before;
+
+			luo_memfd_go_to(&xas, folio->index, folio_order(folio));
+			before = xas_store(&xas, folio);
 			if (xas_error(&xas))
 				break;
-			mapping->nrpages += 1UL << batch->order;
-			if (++*stored < batch->count)
-				xas_next(&xas);
+			VM_WARN_ON_ONCE(before);
+			pages += folio_nr_pages(folio);
+			++*stored;
 		}
+		mapping->nrpages += pages;
 		xas_unlock_irq(&xas);
 	} while (xas_nomem(&xas, gfp));
 	return xas_error(&xas);
@@ -139,18 +194,56 @@ static void luo_memfd_count(const struct luo_memfd_batch *batch,
 
 	while (from < stored) {
 		struct folio *folio = batch->folios[from];
-		unsigned int to = from + 1;
-		long pages;
+		long pages = 0, huge = 0;
 
-		while (to < stored && luo_memfd_alike(folio, batch->folios[to]))
-			to++;
-		pages = (long)(to - from) << batch->order;
+		for (; from < stored && luo_memfd_alike(folio, batch->folios[from]); from++) {
+			long more = folio_nr_pages(batch->folios[from]);
+
+			pages += more;
+			if (folio_test_pmd_mappable(batch->folios[from]))
+				huge += more;
+		}
 		lruvec_stat_mod_folio(folio, NR_FILE_PAGES, pages);
 		lruvec_stat_mod_folio(folio, NR_SHMEM, pages);
-		if (folio_test_pmd_mappable(folio))
-			lruvec_stat_mod_folio(folio, NR_SHMEM_THPS, pages);
-		from = to;
+		if (huge)
+			lruvec_stat_mod_folio(folio, NR_SHMEM_THPS, huge);
 	}
+}
+
+/* Pages that have come onto one list of reclaim, and are not counted there yet. */
+struct luo_memfd_listed {
+	struct lruvec *lruvec;
+	enum lru_list lru;
+	enum zone_type zone;
+	long pages;
+};
+
+/* Counts them; there is the list's lock. */
+static void luo_memfd_count_listed(struct luo_memfd_listed *listed)
+{
+	if (listed->pages)
+		update_lru_size(listed->lruvec, listed->lru, listed->zone, listed->pages);
+	listed->pages = 0;
+}
+
+/* Puts a folio onto the list of reclaim where it belongs, of which there is the lock. */
+static void luo_memfd_list(struct luo_memfd_listed *listed, struct lruvec *lruvec,
+			   struct folio *folio)
+{
+	enum zone_type zone = folio_zonenum(folio);
+	enum lru_list lru = folio_lru_list(folio);
+
+	/* Generations have counts of their own. */
+	if (lru_gen_enabled()) {
+		lruvec_add_folio(lruvec, folio);
+		return;
+	}
+	if (lruvec != listed->lruvec || lru != listed->lru || zone != listed->zone) {
+		luo_memfd_count_listed(listed);
+		*listed = (struct luo_memfd_listed){ lruvec, lru, zone };
+	}
+	list_add(&folio->lru, &lruvec->lists[lru]);
+	listed->pages += folio_nr_pages(folio);
 }
 
 /*
@@ -160,61 +253,58 @@ static void luo_memfd_count(const struct luo_memfd_batch *batch,
 static void luo_memfd_add_to_lru(const struct luo_memfd_batch *batch,
 				 unsigned int stored)
 {
+	struct luo_memfd_listed listed = {};
 	struct lruvec *lruvec = NULL;
 	unsigned int i;
 
 	for (i = 0; i < stored; i++) {
-		lruvec = folio_lruvec_relock_irq(batch->folios[i], lruvec);
-		lruvec_add_folio(lruvec, batch->folios[i]);
-		folio_set_lru(batch->folios[i]);
+		struct folio *folio = batch->folios[i];
+
+		if (lruvec && !folio_matches_lruvec(folio, lruvec)) {
+			luo_memfd_count_listed(&listed);
+			lruvec_unlock_irq(lruvec);
+			lruvec = NULL;
+		}
+		if (!lruvec)
+			lruvec = folio_lruvec_lock_irq(folio);
+		luo_memfd_list(&listed, lruvec, folio);
+		folio_set_lru(folio);
 	}
-	if (lruvec)
+	if (lruvec) {
+		luo_memfd_count_listed(&listed);
 		lruvec_unlock_irq(lruvec);
+	}
 }
 
-/* Puts a batch into the file; how many of its folios are in it is in *stored. */
+/*
+ * Puts a batch into the file; how many of its folios are in it is in *stored. Who is charged for
+ * it has room for all of it, or is charged for nothing.
+ */
 static int luo_memfd_insert_batch(struct inode *inode,
 				  struct luo_memfd_batch *batch, gfp_t gfp,
 				  unsigned int *stored)
 {
-	int err = luo_memfd_store(inode->i_mapping, batch, gfp & GFP_RECLAIM_MASK,
-				  stored);
+	int err = luo_memfd_charge_batch(batch, gfp);
 	unsigned int i;
 
+	*stored = 0;
+	if (!err)
+		err = luo_memfd_store(inode->i_mapping, batch,
+				      gfp & GFP_RECLAIM_MASK, stored);
 	luo_memfd_count(batch, *stored);
 	/* The reference that a folio came with is the page cache's now. */
-	for (i = 0; i < *stored && batch->order; i++)
-		folio_ref_add(batch->folios[i], (1 << batch->order) - 1);
+	for (i = 0; i < *stored; i++) {
+		long more = folio_nr_pages(batch->folios[i]) - 1;
+
+		if (more)
+			folio_ref_add(batch->folios[i], more);
+	}
 	luo_memfd_add_to_lru(batch, *stored);
+	luo_memfd_undo(batch, *stored);
+	/* From here on they may be anybody's. */
 	for (i = 0; i < *stored; i++)
 		folio_unlock(batch->folios[i]);
-	for (; i < batch->count; i++)
-		luo_memfd_undo(batch->folios[i]);
 	return err;
-}
-
-/* Makes the first folio of a run ready for the page cache, and charges somebody for it. */
-static struct folio *luo_memfd_ready(struct inode *inode,
-				     const struct luo_memfd_run *run, gfp_t gfp)
-{
-	struct folio *folio = luo_memfd_folio(run->frame, run->order);
-	int err;
-
-	__folio_set_locked(folio);
-	__folio_set_swapbacked(folio);
-	err = mem_cgroup_charge(folio, NULL, gfp);
-	if (err) {
-		luo_memfd_undo(folio);
-		return ERR_PTR(err);
-	}
-	folio->mapping = inode->i_mapping;
-	folio->index = run->index;
-	if (run->state == LUO_MEMFD_FRESH)
-		folio_clear_uptodate(folio);
-	else
-		__folio_mark_uptodate(folio);
-	folio_set_dirty(folio);
-	return folio;
 }
 
 void luo_memfd_advance(struct luo_memfd_run *run, u64 pages)
@@ -247,47 +337,30 @@ int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count
 		return err;
 	}
 	while (!err && at < count) {
-		struct luo_memfd_run ahead = runs[at];
-		size_t next = at;
+		struct luo_memfd_run ahead = {};
 		unsigned int stored;
-		u64 done;
-		int stop;
+		size_t next = at;
 
-		/* All of it is in the file, from an earlier try perhaps. */
-		if (!ahead.pages) {
-			at++;
-			continue;
-		}
 		batch.count = 0;
-		batch.order = ahead.order;
-		batch.index = ahead.index;
-		while (batch.count < ARRAY_SIZE(batch.folios) &&
-		       luo_memfd_fits(&batch, &ahead)) {
-			struct folio *folio = luo_memfd_ready(inode, &ahead, gfp);
-
-			if (IS_ERR(folio)) {
-				err = PTR_ERR(folio);
-				break;
-			}
-			batch.folios[batch.count++] = folio;
-			luo_memfd_advance(&ahead, 1ULL << ahead.order);
-			while (!ahead.pages && ++next < count)
-				ahead = runs[next];
+		while (batch.count < ARRAY_SIZE(batch.folios)) {
+			/* All of a run may be in the file, from an earlier try. */
+			while (!ahead.pages && next < count)
+				ahead = runs[next++];
 			if (!ahead.pages)
 				break;
+			batch.folios[batch.count++] = luo_memfd_ready(inode->i_mapping, &ahead);
+			luo_memfd_advance(&ahead, 1ULL << ahead.order);
 		}
 		if (!batch.count)
 			break;
-		stop = luo_memfd_insert_batch(inode, &batch, gfp, &stored);
-		if (stop)
-			err = stop;
-		for (done = (u64)stored << batch.order; done;) {
-			u64 here = min(done, runs[at].pages);
-
-			luo_memfd_advance(&runs[at], here);
-			done -= here;
-			if (!runs[at].pages)
+		err = luo_memfd_insert_batch(inode, &batch, gfp, &stored);
+		while (stored) {
+			if (runs[at].pages) {
+				luo_memfd_advance(&runs[at], 1ULL << runs[at].order);
+				stored--;
+			} else {
 				at++;
+			}
 		}
 		cond_resched();
 	}
