@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Memfds as files, which shared memory does not export: to look at one, to hold it still, and to
- * make one. What is done with them is decided in handlers/memfd.rs. luo_memfd_take.c and
- * luo_memfd_insert.c are about their pages, and who pays is looked up in luo_memfd_group.c.
+ * make one. What is done with them is decided in handlers/memfd.rs. luo_memfd_take.c, _keep.c and
+ * _insert.c are about their pages, and who pays is looked up in luo_memfd_group.c.
  *
  * A file is held still by shmem's own flag: its size does not change and no hole is
  * punched into it.

@@ -57,6 +57,16 @@ struct luo_memfd_facts {
 	struct luo_memfd_time birth;
 };
 
+/* Who may pay for most of the pages that were looked at: luo_memfd_vote(). */
+struct luo_memfd_payer {
+	/* A page that it pays for; 0 if there is none yet. */
+	u64 frame;
+	/* By so many pages it is ahead of others. */
+	u64 ahead;
+	/* So many pages were not its when they were looked at. */
+	u64 others;
+};
+
 /* The file, in both kernels: luo_memfd_mm.c. */
 bool luo_memfd_is(struct file *file);
 bool luo_memfd_is_huge(struct file *file);
@@ -78,10 +88,11 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 		      struct luo_memfd_run *runs, size_t most);
 long luo_memfd_bring(struct file *file, u64 index, u64 pages,
 		     struct luo_memfd_run *runs, size_t most);
+/* The same: luo_memfd_keep.c. */
 bool luo_memfd_settle(struct file *file, const struct luo_memfd_run *run);
 u64 luo_memfd_failed(void);
 bool luo_memfd_is_sound(const struct luo_memfd_run *run);
-int luo_memfd_keep(const struct luo_memfd_run *run, u64 step);
+int luo_memfd_keep(const struct luo_memfd_run *runs, size_t count, bool by_folios);
 void luo_memfd_keep_no_more(const struct luo_memfd_run *run, u64 step);
 void luo_memfd_let_go(const struct luo_memfd_run *run);
 
@@ -94,7 +105,9 @@ void luo_memfd_drop(const struct luo_memfd_run *run, bool huge);
 
 /* Who pays in the old kernel: luo_memfd_group.c. */
 size_t luo_memfd_look_group(u64 frame, char *path, size_t size);
-bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame);
+void luo_memfd_vote(struct luo_memfd_payer *payer, const struct luo_memfd_run *runs,
+		    size_t count);
+u64 luo_memfd_paid(const struct luo_memfd_run *run, u64 frame);
 
 /* Who pays in the new kernel: luo_memfd_group.c, and of huge pages luo_hugetlb_mm.c. */
 struct mem_cgroup *luo_memfd_group(const char *path);

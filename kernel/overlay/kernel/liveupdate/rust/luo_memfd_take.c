@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The pages of a file in the old kernel: taken by runs, brought to where they can stay, and kept
- * by Kexec HandOver. Which file that is, and what becomes of the runs, is decided in
- * sys/memfd/kept.rs.
+ * The pages of a file in the old kernel: taken by runs, and brought to where they can stay. Which
+ * file that is, and what becomes of the runs, is decided in sys/memfd/kept.rs.
  *
- * Its pages stay where they are because somebody has a reference to
- * them: reclaim, migration and the splitting of folios want to be alone with a page, and
- * make sure of it under the lock of the page cache. khugepaged, which joins folios, makes
- * sure of it once for each, and keeps those locked that it has looked at. So a locked folio
- * is waited for before it is taken.
+ * Its pages stay where they are because somebody has a reference to them: migration and the
+ * splitting of folios want to be alone with a page, and make sure of it under the lock of the page
+ * cache. khugepaged, which joins folios, makes sure of it once for each, and keeps those locked
+ * that it has looked at. So a locked folio is waited for before it is taken. Reclaim looks at the
+ * references to a page of shared memory without that lock, before it moves the page to the swap
+ * cache: a page that was just taken may still go there. It is not freed, for there is a
+ * reference, and whoever swaps it in is given the same one.
  */
 #include <linux/fs.h>
-#include <linux/highmem.h>
-#include <linux/kexec_handover.h>
 #include <linux/memfd.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -93,21 +92,26 @@ static bool luo_memfd_stays(struct folio *folio, struct luo_memfd_block *block)
 }
 
 /*
- * Makes the last run longer by a single page, if that goes on where it ends: what most
- * pages of most files do.
+ * Whether it is a single page that somebody has written to and that can be taken where it is: what
+ * most pages of most files are.
  */
-static bool luo_memfd_goes_on(struct luo_memfd_run *last, struct folio *folio,
-			      struct luo_memfd_block *block)
+static bool luo_memfd_is_plain(struct folio *folio, struct luo_memfd_block *block)
 {
-	if (!last || last->state != LUO_MEMFD_WRITTEN || last->order ||
-	    folio->index != last->index + last->pages ||
-	    folio_pfn(folio) != last->frame + last->pages ||
-	    folio_test_large(folio) || !folio_test_uptodate(folio) ||
-	    folio_nid(folio) != block->node || folio_test_hwpoison(folio) ||
-	    !luo_memfd_stays(folio, block) || last->pages == U32_MAX)
-		return false;
-	last->pages++;
-	return true;
+	const unsigned long looked = BIT(PG_locked) | BIT(PG_uptodate) | BIT(PG_head) |
+				     __PG_HWPOISON;
+
+	return (READ_ONCE(folio->flags.f) & looked) == BIT(PG_uptodate) &&
+	       luo_memfd_stays(folio, block);
+}
+
+/* Whether such a page goes on where a run ends. */
+static bool luo_memfd_goes_on(const struct luo_memfd_run *last, struct folio *folio,
+			      const struct luo_memfd_block *block)
+{
+	return last->state == LUO_MEMFD_WRITTEN && !last->order &&
+	       folio->index == last->index + last->pages &&
+	       folio_pfn(folio) == last->frame + last->pages &&
+	       folio_nid(folio) == block->node && last->pages < U32_MAX;
 }
 
 /* What is alike in the flags of single pages that can be taken where they are. */
@@ -177,11 +181,24 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 			all = false;
 			break;
 		}
-		if (!xa_is_value(folio) &&
-		    luo_memfd_goes_on(count ? &runs[count - 1] : NULL, folio,
-				      &block)) {
+		if (!xa_is_value(folio) && luo_memfd_is_plain(folio, &block)) {
 			unsigned int more;
 
+			if (count && luo_memfd_goes_on(&runs[count - 1], folio, &block)) {
+				runs[count - 1].pages++;
+			} else if (count < most) {
+				block.node = folio_nid(folio);
+				runs[count++] = (struct luo_memfd_run){
+					.index = folio->index,
+					.frame = folio_pfn(folio),
+					.pages = 1,
+					.state = LUO_MEMFD_WRITTEN,
+				};
+			} else {
+				all = false;
+				break;
+			}
+			/* The page cache has one as long as we have its lock. */
 			folio_get(folio);
 			more = luo_memfd_go_on(&xas, &runs[count - 1], folio,
 					       min(end - 1 - folio->index,
@@ -213,7 +230,6 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 			all = false;
 			break;
 		}
-		/* The page cache has one as long as we have its lock. */
 		if (run.state < LUO_MEMFD_AWAY)
 			folio_get(folio);
 		*next = run.index + run.pages;
@@ -305,94 +321,4 @@ long luo_memfd_bring(struct file *file, u64 index, u64 pages,
 		unpin_folio(folios[i]);
 	}
 	return count;
-}
-
-/*
- * Looks at a fresh run again, of which we have the references. If somebody has written to
- * a folio of it, the others are made to be zeros indeed, and it is not fresh any more.
- */
-bool luo_memfd_settle(struct file *file, const struct luo_memfd_run *run)
-{
-	u64 step = 1ULL << run->order;
-	bool fresh = true;
-	u64 i;
-
-	for (i = 0; i < run->pages && fresh; i += step)
-		fresh = !folio_test_uptodate(pfn_folio(run->frame + i));
-	if (fresh)
-		return true;
-	for (i = 0; i < run->pages; i += step) {
-		struct folio *folio = pfn_folio(run->frame + i);
-
-		folio_lock(folio);
-		if (!folio_test_uptodate(folio)) {
-			folio_zero_range(folio, 0, folio_size(folio));
-			folio_mark_uptodate(folio);
-		}
-		folio_unlock(folio);
-		cond_resched();
-	}
-	return false;
-}
-
-/* Pages of the machine that have failed so far: as long as it is the same, no more have. */
-u64 luo_memfd_failed(void)
-{
-	return IS_ENABLED(CONFIG_MEMORY_FAILURE) ? atomic_long_read(&num_poisoned_pages) : 0;
-}
-
-/* Whether no page of a run to which there are references has failed. */
-bool luo_memfd_is_sound(const struct luo_memfd_run *run)
-{
-	u64 step = 1ULL << run->order;
-	u64 i;
-
-	for (i = 0; i < run->pages; i += step) {
-		if (folio_contain_hwpoisoned_page(pfn_folio(run->frame + i)))
-			return false;
-		cond_resched();
-	}
-	return true;
-}
-
-/* Has the pages kept over a kexec, so many under one key, or none of them. */
-int luo_memfd_keep(const struct luo_memfd_run *run, u64 step)
-{
-	int err;
-	u64 i;
-
-	for (i = 0; i < run->pages; i += step) {
-		err = kho_preserve_pages(pfn_to_page(run->frame + i), step);
-		if (err) {
-			while (i) {
-				i -= step;
-				kho_unpreserve_pages(pfn_to_page(run->frame + i), step);
-			}
-			return err;
-		}
-		cond_resched();
-	}
-	return 0;
-}
-
-void luo_memfd_keep_no_more(const struct luo_memfd_run *run, u64 step)
-{
-	u64 i;
-
-	for (i = 0; i < run->pages; i += step) {
-		kho_unpreserve_pages(pfn_to_page(run->frame + i), step);
-		cond_resched();
-	}
-}
-
-/* Gives the references back. */
-void luo_memfd_let_go(const struct luo_memfd_run *run)
-{
-	u64 step = 1ULL << run->order;
-	u64 i;
-
-	for (i = 0; i < run->pages; i += step) {
-		folio_put(pfn_folio(run->frame + i));
-		cond_resched();
-	}
 }
