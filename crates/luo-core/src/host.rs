@@ -23,6 +23,8 @@ pub struct Subject {
     pub(crate) file: FileId,
     /// Whether a program's call is at it, and not a transition.
     pub(crate) in_call: bool,
+    /// The handle of the previous kernel's file that it carries on, if it does.
+    pub(crate) carries: Option<u64>,
     /// The session that the file is in.
     pub session: SessionId,
     /// The token that it has there.
@@ -34,6 +36,13 @@ impl Subject {
     #[must_use]
     pub const fn is_in_call(&self) -> bool {
         self.in_call
+    }
+
+    /// The handle that the previous kernel's handler has left, of the file that this one carries
+    /// on for who has not come yet.
+    #[must_use]
+    pub const fn carries(&self) -> Option<u64> {
+        self.carries
     }
 }
 

@@ -174,6 +174,7 @@ impl<H: Host> Engine<H> {
         let of = Subject {
             file: id,
             in_call: false,
+            carries: None,
             session: file.session,
             token: file.token,
         };

@@ -20,7 +20,7 @@ use luo_core::{
 use crate::errands::{self, Errand};
 use crate::handler::{Handler, Private};
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-use crate::handlers::memfd::{Half, Halves, PoolsPage};
+use crate::handlers::memfd::{Half, Halves, Owners, PoolsPage};
 use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::kho::{HandedPage, PreservedPage};
@@ -54,6 +54,10 @@ pub(crate) struct Linux {
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
     halves: Mutex<Halves>,
+    /// Who has paid for memfds that are carried on.
+    #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+    #[pin]
+    owners: Mutex<Owners>,
     /// How many huge pages the next kernel is told of.
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
@@ -132,6 +136,8 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             begun <- new_mutex!(None, "luo_begun"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             halves <- new_mutex!(Halves::new(), "luo_halves"),
+            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+            owners <- new_mutex!(Owners::new(), "luo_owners"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             pools <- new_mutex!(None, "luo_pools"),
         }),
@@ -419,6 +425,11 @@ impl Linux {
     /// Does something with what the next kernel is told of huge pages, alone.
     pub(crate) fn with_pools<R>(&self, work: impl FnOnce(&mut PoolsPage) -> R) -> R {
         work(&mut self.pools.lock())
+    }
+
+    /// Does something with who has paid for memfds that are carried on, alone.
+    pub(crate) fn with_owners<R>(&self, work: impl FnOnce(&mut Owners) -> R) -> R {
+        work(&mut self.owners.lock())
     }
 
     /// Keeps a memfd that is half restored.

@@ -13,6 +13,7 @@
 //! The formats are `luo_memfd`; what touches memory is in `sys::memfd`.
 
 mod half;
+mod owners;
 mod pools;
 
 use kernel::prelude::*;
@@ -30,11 +31,14 @@ use crate::sys::handler_table::HandlerTable;
 use crate::sys::kho::PreservedPage;
 use crate::sys::lent::Lent;
 use crate::sys::memfd::{self, Kept, Still};
+use crate::sys::memory;
 use crate::sys::module::Owner;
 
 pub(crate) use half::{Half, Halves};
+pub(crate) use owners::Owners;
 pub(crate) use pools::{set_up as set_up_pools, Page as PoolsPage};
 
+use owners::Path;
 use pools::Counted;
 
 /// The seals that can be handed over: `MEMFD_LUO_ALL_SEALS` of mainline.
@@ -44,6 +48,8 @@ const SEALS: u32 = 0x3f;
 pub(crate) struct Preserved {
     written: Written<PreservedPage>,
     counted: Counted,
+    /// Who has paid for it, if nobody is charged while it is carried on.
+    owner: Option<KBox<Path>>,
     kept: Kept,
     still: Still,
 }
@@ -86,11 +92,27 @@ fn pages_of(size: u64) -> u64 {
 }
 
 /// The name of a file, and who pays for it.
-fn strings_of(still: &Still, kept: &Kept) -> Strings {
+fn strings_of(still: &Still, kept: &Kept, owner: Option<&Path>) -> Strings {
     let mut strings = Strings::EMPTY;
     still.look_name(&mut strings.name);
-    kept.look_group(&mut strings.group);
+    match owner {
+        Some(owner) => strings.group = owner.clone(),
+        None => kept.look_group(&mut strings.group),
+    }
     strings
+}
+
+/// Who has paid for the file that another carries on.
+///
+/// # Errors
+/// ENOMEM.
+fn owner_of(linux: &Linux, of: &Subject) -> Result<Option<KBox<Path>>, Errno> {
+    let Some(data) = of.carries() else {
+        return Ok(None);
+    };
+    let owner = linux.with_owners(|owners| owners.get(data).cloned());
+    let kept = owner.map(|owner| KBox::new(owner, memory::flags()));
+    kept.transpose().map_err(|_| Errno::ENOMEM)
 }
 
 impl Kind<Linux> for Memfds {
@@ -145,7 +167,8 @@ impl Kind<Linux> for Memfds {
         })?;
         let mut written = Written::new(linux.alloc_block()?);
         written.make_room(self.0, kept.runs(), || linux.alloc_block())?;
-        let strings = strings_of(&still, &kept);
+        let owner = owner_of(linux, of)?;
+        let strings = strings_of(&still, &kept, owner.as_deref());
         written.write(self.0, &still.facts(), &strings, kept.runs());
         kept.is_written();
         let counted = Counted::new(linux, self.0, kept.runs())?;
@@ -153,6 +176,7 @@ impl Kind<Linux> for Memfds {
         let preserved = Preserved {
             written,
             counted,
+            owner,
             kept,
             still,
         };
@@ -167,13 +191,14 @@ impl Kind<Linux> for Memfds {
         let Preserved {
             written,
             counted,
+            owner,
             kept,
             still,
         } = preserved;
         counted.set_lost(linux, false);
         let (size, _) = still.size_and_seals();
         let changed = kept.look_again(still, pages_of(size));
-        let strings = strings_of(still, kept);
+        let strings = strings_of(still, kept, owner.as_deref());
         let facts = still.facts();
         if changed.map_err(errno::of_kernel)? {
             written.make_room(self.0, kept.runs(), || linux.alloc_block())?;
@@ -193,13 +218,18 @@ impl Kind<Linux> for Memfds {
 
     /// # Errors
     /// `Now` if memory is short; `Ever` if what was left is damaged.
-    fn retrieve(&self, linux: &Linux, _: &Subject, data: u64) -> Result<Lent, Unrestored> {
+    fn retrieve(&self, linux: &Linux, of: &Subject, data: u64) -> Result<Lent, Unrestored> {
         let mut half = match linux.take_half(data) {
             Some(half) => half,
             None => Half::begin(self.0, data)?,
         };
         match half.go_on(data) {
-            Ok(()) => Ok(KBox::into_inner(half).into_file().into()),
+            Ok(()) => {
+                if !of.is_in_call() {
+                    linux.with_owners(|owners| owners.note(data, half.owner()));
+                }
+                Ok(KBox::into_inner(half).into_file().into())
+            }
             Err(Unrestored::Now(errno)) => {
                 linux.keep_half(data, half);
                 Err(Unrestored::Now(errno))
@@ -216,5 +246,9 @@ impl Kind<Linux> for Memfds {
             Some(half) => KBox::into_inner(half).free(),
             None => half::discard(self.0, data),
         }
+    }
+
+    fn finish(&self, linux: &Linux, data: u64) {
+        linux.with_owners(|owners| owners.forget(data));
     }
 }

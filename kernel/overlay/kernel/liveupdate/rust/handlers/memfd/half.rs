@@ -7,8 +7,9 @@ use kernel::rbtree::{RBTree, RBTreeNodeReservation};
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_core::Unrestored;
-use luo_memfd::{read, Format, Found, Run, Strings, Unread};
+use luo_memfd::{read, Format, Found, Run, Strings, Unread, MOST_AT_ONCE};
 
+use super::owners::Path;
 use super::SEALS;
 use crate::errno;
 use crate::say::Say;
@@ -16,8 +17,9 @@ use crate::sys::kho::{self, Handed};
 use crate::sys::memfd::{Back, Group, Made, Previous};
 use crate::sys::{account, log, memory};
 
-/// Pages for which it is not looked whether there is room.
-const FEW: u64 = 64;
+/// Pages for which it is not looked whether there is room: they are one batch, for all of which
+/// somebody is charged, or for nothing.
+const FEW: u64 = 32;
 
 type Place = RBTreeNodeReservation<u64, Option<KBox<Half>>>;
 
@@ -54,6 +56,8 @@ pub(crate) struct Half {
     place: Option<Place>,
     file: Made,
     group: Option<Group>,
+    /// The path of the group that has paid for it.
+    owner: Path,
     /// Pages that came back and are not in the file yet.
     back: Back,
     /// Pages that are not in the file yet.
@@ -89,14 +93,26 @@ impl Left {
     /// # Errors
     /// ENOMEM.
     fn get(&mut self, back: &mut Back) -> Result<bool> {
-        // Room first, which may take a while: others wait for one part of a run, and no more.
+        let mut alone = None;
+        // Room first, which may take a while: it is made once, before others have to wait.
         while back.has_room()? {
             let Some(part) = self.next() else {
                 break;
             };
-            if !back.get(&Handed::lock(), part) {
+            // Others wait for so many pages at most, or for one part of a run.
+            let (handed, pages) = match alone.take() {
+                Some((handed, pages)) if part.pages <= MOST_AT_ONCE.saturating_sub(pages) => {
+                    (handed, pages)
+                }
+                others_turn => {
+                    drop(others_turn);
+                    (Handed::lock(), 0)
+                }
+            };
+            if !back.get(&handed, part) {
                 return Ok(false);
             }
+            alone = Some((handed, part.pages.saturating_add(pages)));
         }
         Ok(true)
     }
@@ -173,11 +189,17 @@ impl Half {
             place: Some(place),
             file,
             group,
+            owner: strings.group,
             back: Back::new(format),
             missing: left.found.runs.iter().map(|run| run.pages).sum(),
             left,
         };
         KBox::new(half, memory::flags()).map_err(|_| Unrestored::Now(Errno::ENOMEM))
+    }
+
+    /// The path of the control group that has paid for it; empty if it is not known.
+    pub(super) fn owner(&self) -> &Path {
+        &self.owner
     }
 
     /// Puts pages into the file until all are in it. Its group pays for them, if there is
@@ -198,8 +220,7 @@ impl Half {
     fn fill(&mut self, data: u64) -> Result<(), Unrestored> {
         let missing = self.missing;
         // A group that is filled to the brim before it is told that the rest does not fit
-        // has its programs killed, for what they ask for meanwhile. A few pages are no more
-        // than what any other program takes.
+        // has its programs killed, for what they ask for meanwhile.
         if missing > FEW && !self.file.payer_has_room(missing) {
             return Err(Unrestored::Now(Errno::ENOMEM));
         }
