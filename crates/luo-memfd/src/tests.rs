@@ -449,7 +449,7 @@ fn damaged_lists_are_refused() {
     // Never preserved.
     assert_eq!(refused(&[run(0, 9)], page, false), bad(0));
     // Twice at one place; out of order; behind the end of the file.
-    assert_eq!(refused(&[run(0, 9), run(0, 20)], page, true), bad(1));
+    assert_eq!(refused(&[run(0, 9), run(0, 20)], 2 * page, true), bad(1));
     assert_eq!(refused(&[run(3, 9), run(1, 20)], 4 * page, true), bad(1));
     assert_eq!(refused(&[run(2, 9)], 2 * page, true), bad(0));
     // A folio that is not where one can be.

@@ -389,7 +389,7 @@ fn leave_runs(composer: &mut Composer<'_>, memfd: &Memfd, runs: Vec<Run>) -> Res
         size: PAGE as u64
             * match memfd.format {
                 Format::Huge => 512,
-                _ if runs.iter().any(|run| run.index == 1) => 2,
+                _ if runs.len() > 1 => 2,
                 _ => 1,
             },
         position: 0,
