@@ -31,6 +31,7 @@ pub mod document;
 mod drive;
 pub mod fill;
 pub mod forge;
+mod frames;
 mod implementation;
 pub mod journey;
 pub mod kmsg;

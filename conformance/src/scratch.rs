@@ -3,12 +3,12 @@
 //! preserved.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
 
 use anyhow::{Context as _, Result};
 use luo_sys::{MappedFile, memfd};
 
 use crate::check::skip;
+use crate::frames;
 
 const PAGE: usize = 4096;
 
@@ -67,20 +67,12 @@ fn parts() -> Result<Vec<(u64, u64)>> {
 
 /// The first of the pages of a mapping that lies in one of the parts.
 fn found(memory: &MappedFile, pages: usize, parts: &[(u64, u64)]) -> Result<Option<usize>> {
-    let frames = File::open("/proc/self/pagemap")?;
-    let mut words = vec![0; pages * size_of::<u64>()];
-    let at = memory.address() / PAGE * size_of::<u64>();
-    frames.read_exact_at(&mut words, at as u64)?;
-    let is_in = |word: &[u8]| {
-        let word = word
-            .iter()
-            .rfold(0, |sum, &byte| sum << 8 | u64::from(byte));
-        // Bits that are no number of a page say what is with it.
-        let address = (word & ((1 << 55) - 1)) * PAGE as u64;
+    let is_in = |frame: u64| {
+        let address = frame * PAGE as u64;
         let mut parts = parts.iter();
         parts.any(|&(start, length)| (start..start + length).contains(&address))
     };
-    Ok(words.chunks_exact(size_of::<u64>()).position(is_in))
+    Ok(frames::of(memory, 0..pages)?.into_iter().position(is_in))
 }
 
 /// The file, the memory, and the number of a page that is there. Each page begins with a one.

@@ -43,8 +43,9 @@ fn every_case_is_as_the_table_says() {
     let results = run("simulator", Simulator::new().test_driver());
     // One case is about a capability that an unprivileged user does not have, and one about a pipe
     // as large as only some privileges allow; others about huge pages, which few machines have to
-    // spare, about faults, which some containers tell nobody of, and about pipes of a kind that few
-    // kernels have.
+    // spare, about faults, which some containers tell nobody of, about pipes of a kind that few
+    // kernels have, about large folios, of which some machines make none, and about pages that a
+    // driver for tests pins.
     let skipped = results.reasons_to_skip();
     let known = [
         "whoever runs this has no capability to lack",
@@ -53,6 +54,8 @@ fn every_case_is_as_the_table_says() {
         "control groups of huge pages are the machine's",
         "this machine tells nobody of such faults",
         "there are no such pipes here",
+        "whether memory is joined is the machine's business here",
+        "no driver pins pages here",
     ];
     let is_known = |why: &&str| known.iter().any(|known| why.starts_with(known));
     assert!(skipped.iter().all(is_known), "{skipped:?}");
@@ -74,6 +77,8 @@ fn without_the_test_driver_the_rest_is_the_same() {
         "this machine has no huge pages",
         "control groups of huge pages",
         "there are no such pipes here",
+        "whether memory is joined",
+        "no driver pins pages here",
     ];
     let is_known = |why: &&str| known.iter().any(|known| why.starts_with(known));
     assert!(skipped.iter().all(is_known), "{skipped:?}");

@@ -12,6 +12,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::uapi::SESSION_PRESERVE_FD;
+use luo_sys::pinned::Pinned;
 use luo_sys::userfault::{Faults, Told};
 use luo_sys::{Errno, MappedFile, Session, memfd};
 use rustix::pipe::PipeFlags;
@@ -39,6 +40,7 @@ pub(super) const CASES: &[Case] = &[
     shared("minor-faults-are-told", leave_minor, as_marked),
     shared("writes-are-told", leave_protected, as_marked),
     shared("its-pages-are-in-a-pipe", leave_in_a_pipe, as_marked),
+    shared("its-pages-are-pinned-for-longer", leave_pinned, as_marked),
     here("in-use-where-it-cannot-stay", cannot_stay).but(&[
         answers(Errno::ENOMEM, MOVES_AT_ONCE),
         simulated(Expect::Unseen(NOT_SIMULATED)),
@@ -252,6 +254,28 @@ fn leave_in_a_pipe(context: &mut Context<'_>) -> Result<()> {
         "the page of the file is another one than that in the pipe"
     );
     context.hold((session, reader, writer));
+    Ok(())
+}
+
+/// Its pages are pinned as those of a device that may write to them at any time. Whoever has them
+/// so sees what is written after they are preserved: they stay where they are.
+fn leave_pinned(context: &mut Context<'_>) -> Result<()> {
+    let (file, memory) = memory(MARKED.len())?;
+    for page in MARKED {
+        memory.store(page * PAGE, 1)?;
+    }
+    let none = |why| skip(format!("no driver pins pages here ({why})"));
+    let pinned = Pinned::new(memory).map_err(none)?;
+    let session = preserve(context, &file).context("pages that are pinned")?;
+    for page in MARKED {
+        pinned.memory().store(page * PAGE, mark(page))?;
+    }
+    let words = pinned.words()?;
+    for page in MARKED {
+        let seen = words.get(page * PAGE / size_of::<u64>()).copied();
+        same("what the page has that was pinned", seen, Some(mark(page)))?;
+    }
+    context.hold((session, pinned));
     Ok(())
 }
 

@@ -6,6 +6,11 @@
 
 mod future_write;
 mod joined;
+mod large;
+mod of_users;
+mod opened;
+mod pages;
+mod stamps;
 
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -17,18 +22,20 @@ use luo_sys::memfd::{self, Seals};
 use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, Timespec, Timestamps};
 
 use super::tools::{FIRST, NO_SYSFS, incoming, session};
-use crate::case::{Case, Context, shared};
+use crate::case::{Case, Context, alone, shared};
 use crate::check::{kept, same, skip};
-use crate::difference::{absent, loses};
+use crate::difference::{Expect, absent, loses, simulated};
 use crate::implementation::Implementation;
 use crate::look::set_sysfs;
+use large::{folios, lying_so};
+use opened::{direct, write_only};
+use pages::{PAGE, is_plain, plain, unchanged};
 
-const PAGE: u64 = 4096;
-
-/// Two cases of one property: in the format of mainline, and in runs of pages.
+/// Two cases of each property: in the format of mainline, and in runs of pages. Before them stand
+/// those that are once.
 macro_rules! both {
-    ($($property:ident: $name:literal $(lost on mainline: $why:literal)?;)*) => {
-        pub(super) const CASES: &[Case] = &[$(
+    ([$($case:expr),* $(,)?] $($property:ident: $name:literal $(lost on mainline: $why:literal)?;)*) => {
+        pub(super) const CASES: &[Case] = &[$($case,)* $(
             shared(
                 $name,
                 |context| leave(context, $property::make, $property::change),
@@ -44,6 +51,12 @@ macro_rules! both {
 }
 
 both! {
+    [
+        alone("a-users-files-are-whose-they-were", &[of_users::leave, of_users::arrived])
+            .but(&[loses("owner and mode are not handed over")]),
+        shared("memory-beyond-the-end-is-nobodys", of_users::leave_more, of_users::is_no_more)
+            .but(&[simulated(Expect::Unseen("the file is the same one"))]),
+    ]
     no_exec: "no-exec-is-written-and-mapped-as-before"
         lost on mainline: "it makes an executable file and seals it, and so forbids to write";
     no_exec_named: "no-exec-by-mode-stays-so" lost on mainline: "the mode is not handed over";
@@ -62,6 +75,14 @@ both! {
     joined: "pages-are-joined-while-it-is-preserved";
     fully_sealed: "every-seal-there-is";
     future_write: "sealed-against-writers-to-come";
+    stamps: "when-it-was-changed-and-made" lost on mainline: "times are not handed over";
+    direct: "opened-anew-with-direct-and-noatime"
+        lost on mainline: "flags of the open file are not handed over";
+    write_only: "open-for-writing-alone"
+        lost on mainline: "each comes back to be read and written";
+    folios: "large-folios-stay-so";
+    lying_so: "pages-that-lie-as-a-large-folio-come-back-as-one"
+        lost on mainline: "each page comes back as a single one";
 }
 
 /// What a case makes before it is preserved.
@@ -101,28 +122,6 @@ fn arrived(context: &mut Context<'_>, _: Make, look: Look) -> Result<()> {
     let file = File::from(session.retrieve_fd(FIRST)?);
     session.finish()?;
     look(&file)
-}
-
-fn unchanged(_: &File) -> Result<()> {
-    Ok(())
-}
-
-/// A memfd of four pages, the second of them written.
-fn plain(name: &str, flags: MemfdFlags) -> Result<File> {
-    let fd = rustix::fs::memfd_create(name, flags | MemfdFlags::CLOEXEC)?;
-    let file = File::from(fd);
-    file.set_len(4 * PAGE)?;
-    file.write_all_at(&[0x5a; PAGE as usize], PAGE)?;
-    Ok(file)
-}
-
-fn is_plain(file: &File) -> Result<()> {
-    let mut seen = vec![0xff; 4 * PAGE as usize];
-    file.read_exact_at(&mut seen, 0)?;
-    let mut expected = vec![0; 4 * PAGE as usize];
-    expected[PAGE as usize..2 * PAGE as usize].fill(0x5a);
-    ensure!(seen == expected, "the contents differ");
-    Ok(())
 }
 
 /// The permission bits.
@@ -298,7 +297,10 @@ mod holes {
 
     const LENGTH: u64 = 4 << 20;
 
-    pub(super) use super::unchanged as change;
+    /// Nothing was filled by preserving it.
+    pub(super) fn change(file: &File) -> Result<()> {
+        kept("the blocks", file.metadata()?.blocks(), 3 * PAGE / 512)
+    }
 
     pub(super) fn make() -> Result<File> {
         let file = memfd::create("holes", LENGTH)?;

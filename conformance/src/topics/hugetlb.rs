@@ -16,10 +16,10 @@ use luo_sys::memfd::{self, Seals};
 use luo_sys::{Errno, MappedFile, Token};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 
-use super::tools::{FIRST, incoming, session, untouched};
+use super::tools::{FIRST, NO_CONTRACT, incoming, session, untouched};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, refused, refused_file, same};
-use crate::difference::{Differs, answers};
+use crate::difference::{Differs, answers, missing};
 use tools::{HUGE, Pool, fill, huge, is_filled, provide};
 
 /// What mainline does with all of them.
@@ -42,6 +42,11 @@ pub(super) const CASES: &[Case] = &[
         &[pools::leave_to_a_pool, pools::room],
     )
     .but(REFUSED),
+    alone(
+        "no-places-for-a-users-lost-file",
+        &[pools::leave_lost, pools::whole],
+    )
+    .but(&[missing(NO_CONTRACT)]),
     alone(
         "without-a-pool-pages-are-surplus",
         &[pools::leave, pools::surplus],

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a session preserves, and what not.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::FileExt as _;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::uapi::{self, PreserveFd};
-use luo_sys::{Errno, Session, Token, raw};
+use luo_sys::{Errno, MappedFile, Session, Token, raw};
 use rustix::event::epoll;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use zerocopy::IntoBytes;
 
 use super::tools::{is_free, is_held, memory, session};
 use crate::case::{Case, Context, here};
-use crate::check::{device, refused, same};
+use crate::check::{device, refused, refused_file, same};
 use crate::difference::answers;
 
 pub(super) const CASES: &[Case] = &[
@@ -29,6 +30,7 @@ pub(super) const CASES: &[Case] = &[
     here("the-device-is-enoent", device_itself),
     here("what-is-preserved-can-be-written", stays_writable),
     here("what-is-preserved-keeps-its-size", keeps_its_size),
+    here("held-still", held_still),
     here("a-failed-answer-preserves-nothing", failed_answer)
         .but(&[answers(Errno::EEXIST, "mainline keeps the file preserved")]),
     here("a-refusal-leaves-no-trace", after_refusal),
@@ -150,6 +152,54 @@ fn keeps_its_size(_: &mut Context<'_>) -> Result<()> {
     }
     drop(session);
     is_free(&file)
+}
+
+/// Nothing is taken out of it, and it does not grow, however somebody tries; what is in it can be
+/// written, and its size can be set to what it is.
+fn held_still(context: &mut Context<'_>) -> Result<()> {
+    const PAGE: u64 = 4096;
+    let file = luo_sys::memfd::create("still", 4 * PAGE)?;
+    file.write_all_at(&[7; 2 * PAGE as usize], 0)?;
+    let mapped = MappedFile::new(&file, 4 * PAGE as usize)?;
+    let session = own()?;
+    session.preserve_fd(&file, Token(1))?;
+    let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let fallocate = |flags, at| {
+        let done = rustix::fs::fallocate(&file, flags, at, PAGE);
+        done.map_err(std::io::Error::from)
+    };
+    let all = [
+        ("a hole", punch, 0),
+        ("memory", FallocateFlags::empty(), 2 * PAGE),
+        ("memory beyond the end", FallocateFlags::KEEP_SIZE, 4 * PAGE),
+        ("a longer file", FallocateFlags::empty(), 4 * PAGE),
+    ];
+    for (what, flags, at) in all {
+        refused_file(fallocate(flags, at), Errno::EPERM).context(what)?;
+    }
+    file.set_len(4 * PAGE).context("the size that it has")?;
+    // The simulator sees calls, and neither what is written nor what a mapping is advised of.
+    if context.implementation.is_kernel() {
+        refused(mapped.remove(0, PAGE as usize), Errno::EPERM).context("a balloon")?;
+        let beyond = file.write_all_at(&[1; 16], 4 * PAGE - 8);
+        refused_file(beyond, Errno::EPERM).context("writing beyond the end")?;
+        let mut appends = &OpenOptions::new()
+            .append(true)
+            .open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        refused_file(appends.write_all(b"more"), Errno::EPERM).context("appending")?;
+    }
+    same("the size", file.metadata()?.len(), 4 * PAGE)?;
+    for page in [0, 3] {
+        file.write_all_at(&[8; 8], page * PAGE)?;
+        mapped.store((page * PAGE) as usize + 8, 9)?;
+    }
+    let mut seen = [0; PAGE as usize];
+    file.read_exact_at(&mut seen, PAGE)?;
+    ensure!(seen == [7; PAGE as usize], "its second page is another");
+    session.unpreserve_fd(Token(1))?;
+    fallocate(punch, 0)?;
+    mapped.remove(PAGE as usize, PAGE as usize)?;
+    Ok(file.set_len(PAGE)?)
 }
 
 /// The caller never learns that a file was preserved, so it must not be.

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::{Context as _, Result};
 use luo_sys::{Errno, State};
 
-use super::tools::{NO_SYSFS, enter};
+use super::tools::{NO_SYSFS, enter, session};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{Absent, Mismatch, device, same};
 use crate::difference::{Differs, Expect, absent, simulated};
@@ -38,6 +38,7 @@ pub(super) const CASES: &[Case] = &[
     shared("state-after-an-update", leave, updated).but(&[absent(NO_SYSFS)]),
     alone("unclaimed-by-parameter", &[discard_wanted, discard]).but(&[absent(NO_SYSFS)]),
     alone("reboot-by-parameter", &[veto_wanted, veto]).but(&[absent(NO_SYSFS)]),
+    alone("memfd-by-parameter", &[runs_wanted, runs]).but(&[absent(NO_SYSFS)]),
 ];
 
 const TWO_WORDS: &[Differs] = &[
@@ -144,4 +145,19 @@ fn veto_wanted(context: &mut Context<'_>) -> Result<()> {
 
 fn veto(_: &mut Context<'_>) -> Result<()> {
     same("the word", sysfs("reboot")?.as_str(), "veto\n")
+}
+
+fn runs_wanted(context: &mut Context<'_>) -> Result<()> {
+    same("by default", sysfs("memfd")?.as_str(), "memfd-v2\n")?;
+    context.boot_with("liveupdate_memfd", "runs");
+    Ok(())
+}
+
+/// What is preserved goes by that handler, and nobody has written the word to the file.
+fn runs(_: &mut Context<'_>) -> Result<()> {
+    same("the word", sysfs("memfd")?.as_str(), "runs\n")?;
+    let session = session(&device()?, "runs", 1)?;
+    let files = session.list_files()?;
+    let handlers: Vec<_> = files.iter().map(|file| file.handler.as_str()).collect();
+    same("its handler", handlers, vec!["luo-memfd-v1"])
 }

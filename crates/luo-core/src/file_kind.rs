@@ -68,6 +68,11 @@ pub trait Kind<H: Host>: Sync {
     /// Undoes `freeze`.
     fn unfreeze(&self, _host: &H, _file: &H::File, _kept: &mut Self::Kept) {}
 
+    /// The file does not go to the next kernel, and nobody lets go of it in this one: it is a
+    /// user's, for whom nobody waits. Takes back what the next kernel is told of it beside its
+    /// handle. May be called more than once; the next [`Self::freeze`] undoes it. Waits for nobody.
+    fn lose(&self, _host: &H, _kept: &mut Self::Kept) {}
+
     /// Restores a file from its handle, which is untrusted as is all that it leads to. What the
     /// file needs comes from [`crate::ops::needed_file`].
     ///
@@ -113,6 +118,8 @@ pub trait AnyKind<H: Host>: Sync {
     fn freeze(&self, host: &H, file: Outgoing<'_, H>) -> Result<(), Errno>;
     /// See [`Kind::unfreeze`].
     fn unfreeze(&self, host: &H, file: Outgoing<'_, H>);
+    /// See [`Kind::lose`].
+    fn lose(&self, host: &H, file: Outgoing<'_, H>);
     /// See [`Kind::retrieve`].
     ///
     /// # Errors
@@ -162,6 +169,12 @@ impl<H: Keeps, K: Kind<H>> AnyKind<H> for K {
     fn unfreeze(&self, host: &H, file: Outgoing<'_, H>) {
         if let Some(kept) = H::kept(file.private) {
             Kind::unfreeze(self, host, file.file, kept);
+        }
+    }
+
+    fn lose(&self, host: &H, file: Outgoing<'_, H>) {
+        if let Some(kept) = H::kept(file.private) {
+            Kind::lose(self, host, kept);
         }
     }
 

@@ -28,6 +28,8 @@ pub struct Subject {
     pub(crate) file: FileId,
     /// Whether a program's call is at it, and not a transition.
     pub(crate) in_call: bool,
+    /// The handle of the previous kernel's file that it carries on, if it does.
+    pub(crate) carries: Option<u64>,
     /// The session that the file is in.
     pub session: SessionId,
     /// The token that it has there.
@@ -39,6 +41,13 @@ impl Subject {
     #[must_use]
     pub const fn is_in_call(&self) -> bool {
         self.in_call
+    }
+
+    /// The handle that the previous kernel's handler has left, of the file that this one carries
+    /// on for who has not come yet.
+    #[must_use]
+    pub const fn carries(&self) -> Option<u64> {
+        self.carries
     }
 }
 
@@ -267,6 +276,10 @@ pub trait FileCallbacks<H: Host>: Clone + PartialEq {
     fn freeze(&self, host: &H, file: Outgoing<'_, H>) -> Result<u64, Errno>;
     /// Undoes `freeze`.
     fn unfreeze(&self, host: &H, file: Outgoing<'_, H>);
+    /// The file does not go to the next kernel, and nobody lets go of it: what the next kernel
+    /// is told of it beside its handle is not told. May be called more than once; the next
+    /// `freeze` undoes it. Must not wait for anybody.
+    fn lose(&self, host: &H, file: Outgoing<'_, H>);
     /// Restores a file. What it needs of its session is restored already.
     ///
     /// # Errors

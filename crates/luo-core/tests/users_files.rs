@@ -118,6 +118,10 @@ fn a_users_lost_file_is_let_go_of_by_nobody() {
         let touches =
             |line: &&String| line.starts_with("unpreserve") || line.starts_with("preserve");
         assert_eq!(log.iter().find(touches), None, "{log:?}");
+        // Their handlers hear of it: the next kernel is not told of them by another way.
+        for lost in ["lose 1", "lose 3"] {
+            assert!(log.iter().any(|line| line == lost), "{lost}: {log:?}");
+        }
     }
     ops::drop_dependency(&host, ALICE, own, 1, Needed::Here(2)).unwrap();
     assert_eq!(host.reboot().unwrap().losses.files, 0);

@@ -28,13 +28,23 @@ impl Format {
         }
     }
 
-    /// How many pages of a run Kexec HandOver keeps under one key, and gives back at once:
-    /// mainline's handler asks for folio after folio.
+    /// Whether Kexec HandOver keeps each folio by itself, and not a run as a whole: mainline's
+    /// handler asks for folio after folio.
+    #[must_use]
+    pub const fn is_by_folios(self) -> bool {
+        match self {
+            Self::Mainline => true,
+            Self::Runs | Self::Huge => false,
+        }
+    }
+
+    /// How many pages of a run Kexec HandOver is asked for at once.
     #[must_use]
     pub const fn step(self, run: &Run) -> u64 {
-        match self {
-            Self::Mainline => run.folio_pages(),
-            Self::Runs | Self::Huge => run.pages,
+        if self.is_by_folios() {
+            run.folio_pages()
+        } else {
+            run.pages
         }
     }
 

@@ -83,6 +83,10 @@ impl Run {
     /// Kexec HandOver's where that is larger. Where it is cut, pages can be joined on both sides.
     #[must_use]
     pub fn cut(self, step: u64) -> (Self, Option<Self>) {
+        // As most runs, of files whose pages lie alone.
+        if self.pages <= step.min(MOST_AT_ONCE) {
+            return (self, None);
+        }
         let pages = if step < self.pages {
             let to_boundary = MOST_AT_ONCE.saturating_sub(self.frame % MOST_AT_ONCE);
             to_boundary.max(step)
@@ -157,7 +161,7 @@ pub fn joined(run: Run, most: u32) -> impl Iterator<Item = Run> {
 fn first_piece(run: &Run, most: u32) -> Run {
     // How much of the places in the file and in memory agrees: no larger folio fits anywhere.
     let agree = (run.index ^ run.frame).trailing_zeros().min(most);
-    if run.order > 0 || run.fresh || agree < LEAST_ORDER {
+    if run.order > 0 || run.fresh || agree < LEAST_ORDER || run.pages >> LEAST_ORDER == 0 {
         return *run;
     }
     let fits = |order: u32| run.pages >> order != 0;

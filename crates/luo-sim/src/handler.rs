@@ -127,6 +127,10 @@ impl FileCallbacks<Machine> for Handler {
         self.0.unfreeze(machine, file);
     }
 
+    fn lose(&self, machine: &Machine, file: Outgoing<'_, Machine>) {
+        self.0.lose(machine, file);
+    }
+
     fn retrieve(&self, machine: &Machine, of: &Subject, data: u64) -> Result<File, Unrestored> {
         let told = machine.callback(Step::Retrieve, format_args!("{data:#x}"));
         told.inspect_err(|_| self.0.discard(machine, data))?;

@@ -15,6 +15,7 @@
 //! | [`clock`] | a counter that goes on over a kexec |
 //! | `kvm` (a feature) | what KVM's crates leave unsafe, or out |
 //! | [`same`] | whether two descriptors are one open file |
+//! | [`pinned`] | memory that is pinned as for a device, for tests |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
 //! | [`scheduling`] | when a thread runs beside others, for tests |
 //! | [`standard`] | standard output, of which nothing is lost without a word |
@@ -68,6 +69,7 @@ mod map;
 pub mod memfd;
 pub mod message;
 mod name;
+pub mod pinned;
 pub mod process;
 pub mod raw;
 pub mod same;

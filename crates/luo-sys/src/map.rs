@@ -145,6 +145,22 @@ impl MappedFile {
         usize::try_from(lent).map_err(|_| Error::last(call))
     }
 
+    /// Gives pages of the mapping back, as a balloon does (`MADV_REMOVE`): there is a hole in the file
+    /// then.
+    ///
+    /// # Errors
+    /// EINVAL: not whole pages of it. EPERM: the file is held still.
+    pub fn remove(&self, offset: usize, length: usize) -> Result<()> {
+        let call = "madvise";
+        let at = self.part(call, offset, length)?;
+        // SAFETY: by the invariant and the look of `part` this is a range of the mapping, and stays
+        // one. What is in it may be changed by others at any time.
+        match unsafe { libc::madvise(at, length, libc::MADV_REMOVE) } {
+            0 => Ok(()),
+            _ => Err(Error::last(call)),
+        }
+    }
+
     /// Has the kernel swap out the pages that the mapping has, as it does when memory is short
     /// (`MADV_PAGEOUT`). Not all of them need have gone when it returns.
     ///
@@ -303,6 +319,17 @@ mod tests {
         assert_eq!(u64::from_ne_bytes(bytes), 2);
         assert!(map.lend_to(&writer, 4096, 8192).is_err());
         assert!(map.lend_to(&writer, usize::MAX, 8).is_err());
+    }
+
+    #[test]
+    fn what_is_removed_is_a_hole() {
+        let file = crate::memfd::create("test", 8192).unwrap();
+        let map = MappedFile::new(&file, 8192).unwrap();
+        map.copy_in(4088, &[1, 2]).unwrap();
+        map.remove(4096, 4096).unwrap();
+        assert_eq!((map.load(4088), map.load(4096)), (Ok(1), Ok(0)));
+        assert!(map.remove(4096, 8192).is_err());
+        assert!(map.remove(8, 4096).is_err());
     }
 
     #[test]

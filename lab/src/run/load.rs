@@ -96,7 +96,8 @@ pub const LOADS: &[Load] = &[
         name: "64M-hole",
         words: "a file of 64 MiB of which a page is written, handed over in runs",
         guest: "blackout",
-        args: &["pages:16384", "format:runs", "written:1"],
+        // The first call in a machine costs more than all that is counted of the holes.
+        args: &["pages:16384", "format:runs", "written:1", "ready:1"],
         cmdline: &[],
         memory: 2048,
     },

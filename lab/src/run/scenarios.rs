@@ -83,7 +83,7 @@ impl Scenario {
 }
 
 /// How many behaviour tests there are. A test of `xtask`, which knows the suite, compares.
-pub const CONFORMANCE: usize = 729;
+pub const CONFORMANCE: usize = 745;
 
 /// The behaviour tests of `conformance/`, on one implementation.
 fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
@@ -227,7 +227,7 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
             "each allocation of a call fails in turn, and nothing of the call is left",
         )
         .kexec("debug", "debug")
-        .cases(18)
+        .cases(19)
     });
     all.push(nodes());
     all

@@ -14,7 +14,7 @@ use luo_sys::{MappedFile, memfd};
 use crate::check::same;
 
 const PAGE: u64 = 4096;
-const LENGTH: u64 = 8 << 20;
+pub(super) const LENGTH: u64 = 8 << 20;
 
 /// Whether pages of memfds may be joined at all. By default they may not, and who asks for it is
 /// told EINVAL.
@@ -30,11 +30,16 @@ pub(super) fn allow() {
     CAN.store(chosen.is_ok(), Ordering::Relaxed);
 }
 
+/// Whether pages can be joined here, which is for the kernel of a test.
+pub(super) fn is_allowed() -> bool {
+    CAN.load(Ordering::Relaxed)
+}
+
 /// Who joins, until it is told to end.
 static JOINS: Mutex<Option<(Arc<AtomicBool>, JoinHandle<()>)>> = Mutex::new(None);
 
 pub(super) fn make() -> Result<File> {
-    if CAN.load(Ordering::Relaxed) {
+    if is_allowed() {
         let mapped = MappedFile::new(&single_pages("probe")?, usize::try_from(LENGTH)?)?;
         mapped.collapse().context("pages cannot be joined")?;
     }
@@ -56,8 +61,8 @@ pub(super) fn make() -> Result<File> {
     Ok(file)
 }
 
-/// A file of single pages, in no order: every other page, and then the rest.
-fn single_pages(name: &str) -> Result<File> {
+/// A file of single pages, in no order: every other page, and then the rest. Each has its number.
+pub(super) fn single_pages(name: &str) -> Result<File> {
     let file = memfd::create(name, LENGTH)?;
     for first in [0, 1] {
         for page in (first..LENGTH / PAGE).step_by(2) {

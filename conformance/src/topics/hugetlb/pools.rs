@@ -4,11 +4,13 @@
 use std::fs::File;
 
 use anyhow::Result;
+use luo_sys::{Device, Errno, Needed, Token};
 
-use super::super::tools::{FIRST, incoming, session};
+use super::super::tools::{FIRST, incoming, memory, session};
 use super::tools::{Pool, fill, huge, is_filled, provide};
 use crate::case::Context;
-use crate::check::same;
+use crate::check::{device, name, refused, same};
+use crate::user::{AllKinds, Delegated, USERS, as_user};
 
 /// The pages of the file that is taken back, and of the one that is not.
 const BACK: [u64; 3] = [0, 2, 3];
@@ -87,6 +89,37 @@ fn pools_are(context: &Context<'_>, pools: [(u64, u64, u64); 4]) -> Result<()> {
     pool_is(context, "without the other", without_other)?;
     drop(file);
     pool_is(context, "without the file", without_both)
+}
+
+/// The session of a user's whose file is lost in the reboot: what it needs is gone.
+const LOSES: &str = "loses";
+
+/// Nobody lets go of the file in the reboot, for its user may have it locked.
+pub(super) fn leave_lost(context: &mut Context<'_>) -> Result<()> {
+    // What mainline lacks is said first.
+    device()?.info()?;
+    context.boot_with("hugepages", "8");
+    provide(context, 3)?;
+    let (_delegated, _kinds) = (Delegated::new()?, AllKinds::new()?);
+    let made = || Ok(Device::open()?.create_session(&name(LOSES))?);
+    let session = as_user(USERS[0], made)?;
+    let file = huge(LOSES, 3)?;
+    fill(&file, &[0, 2])?;
+    let needed = Token(2);
+    session.preserve_fd(&file, FIRST)?;
+    session.preserve_fd(memory(LOSES, 1)?, needed)?;
+    session.add_dependency(FIRST, Needed::Here(needed))?;
+    session.unpreserve_fd(needed)?;
+    context.hold(session);
+    Ok(())
+}
+
+/// The pool is as large as was asked for: no places are left for what does not come.
+pub(super) fn whole(context: &mut Context<'_>) -> Result<()> {
+    pool_is(context, "at boot", (8, 8, 0))?;
+    let session = incoming(&format!("uid:{}:{LOSES}", USERS[0]))?;
+    refused(session.retrieve_fd(FIRST), Errno::ENOTRECOVERABLE)?;
+    Ok(session.finish()?)
 }
 
 pub(super) fn gone_on(context: &mut Context<'_>) -> Result<()> {

@@ -46,6 +46,7 @@ pub fn preserve_file<H: Lock>(
         let of = Subject {
             file: id,
             in_call: true,
+            carries: None,
             session,
             token,
         };

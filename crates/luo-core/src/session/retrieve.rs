@@ -157,6 +157,7 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
     let of = Subject {
         file: id,
         in_call: within == Within::Call,
+        carries: None,
         session,
         token,
     };

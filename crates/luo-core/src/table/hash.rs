@@ -57,12 +57,14 @@ impl Digest {
     }
 
     /// Absorbs a word.
+    #[inline]
     pub fn absorb(&mut self, word: u64) {
         self.state.absorb(word);
         self.words = self.words.saturating_add(1);
     }
 
     /// Absorbs a record, whose length is a multiple of eight bytes.
+    #[inline]
     pub fn absorb_bytes(&mut self, bytes: &[u8]) {
         for word in bytes.chunks_exact(8) {
             if let Ok(word) = word.try_into() {
@@ -97,6 +99,7 @@ impl State {
         )
     }
 
+    #[inline]
     fn round(&mut self) {
         let Self(a, b, c, d) = self;
         *a = a.wrapping_add(*b);
@@ -111,6 +114,7 @@ impl State {
         *c = c.rotate_left(32);
     }
 
+    #[inline]
     fn absorb(&mut self, word: u64) {
         self.3 ^= word;
         self.round();

@@ -204,6 +204,7 @@ fn carry_file<H: Lock>(host: &H, id: FileId, place: &Place) -> Result<(), Error>
     let of = Subject {
         file: copy,
         in_call: false,
+        carries: host.now(|engine| engine.files.get(id).map(|file| file.data)),
         session: place.to,
         token: place.token,
     };

@@ -72,6 +72,14 @@ pub(crate) fn unfreeze_file<H: Lock>(host: &H, within: Within, id: FileId) {
     }
 }
 
+/// Tells the handler of a file that the file is lost, and that nobody lets go of it.
+pub(crate) fn lose_file<H: Lock>(host: &H, id: FileId) {
+    if let Some((mut live, _, data)) = host.now(|engine| engine.take_live(id)) {
+        live.lose(host, data);
+        put_back(host, Within::Transition, id, (live, data), false);
+    }
+}
+
 fn put_back<H: Lock>(host: &H, within: Within, id: FileId, (live, data): Made<H>, frozen: bool) {
     let old = within.step(host, |engine| {
         if let Some(file) = engine.files.get_mut(id) {
@@ -96,6 +104,11 @@ impl<H: Host> Live<H> {
         handler.unfreeze(host, file);
     }
 
+    fn lose(&mut self, host: &H, data: u64) {
+        let (handler, file) = self.parts(data);
+        handler.lose(host, file);
+    }
+
     fn parts(&mut self, data: u64) -> (&H::Handler, Outgoing<'_, H>) {
         let file = Outgoing {
             file: &self.source.file,
@@ -113,6 +126,7 @@ impl<H: Host> Engine<H> {
         let of = Subject {
             file: id,
             in_call: false,
+            carries: None,
             session: file.session,
             token: file.token,
         };

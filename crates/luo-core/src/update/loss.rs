@@ -23,7 +23,7 @@ use crate::session::pages::with_pages;
 use crate::session::preserve::{put_back_source, remove_preserved, undo_preserve};
 use crate::session::{File, Lost, Session, Stage};
 use crate::under_way::Waiter;
-use crate::update::files::{prepare_file, unfreeze_file};
+use crate::update::files::{lose_file, prepare_file, unfreeze_file};
 use crate::walk::{backwards, forwards, try_forwards};
 use crate::within::Within;
 
@@ -138,7 +138,8 @@ fn each_in_hands<H: Lock>(host: &H, mut step: impl FnMut(FileId)) {
 
 /// Lets go of the files that are lost: those that need others first. Users' files stay as they
 /// are: their handlers may wait for a lock that a user can hold for as long as it likes, and
-/// nobody waits for a user here. Their memory is unused in the next kernel.
+/// nobody waits for a user here. Their memory is unused in the next kernel, which is told nothing
+/// of them but that they are lost.
 pub(crate) fn let_go_of_lost<H: Lock>(host: &H) {
     if host.now(|engine| engine.losses.files) == 0 {
         return;
@@ -151,13 +152,11 @@ pub(crate) fn let_go_of_lost<H: Lock>(host: &H) {
     });
     let lost = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Lost, First::Dependencies);
     backwards(host, lost, |id| {
-        let taken = host.now(|engine| {
-            if engine.stays_with_its_user(id) {
-                return None;
-            }
-            engine.take_live(id)
-        });
-        if let Some((live, handler, data)) = taken {
+        if host.now(|engine| engine.stays_with_its_user(id)) {
+            lose_file(host, id);
+            return;
+        }
+        if let Some((live, handler, data)) = host.now(|engine| engine.take_live(id)) {
             let source = undo_preserve(host, handler, live, data);
             put_back_source(host, id, source);
         }

@@ -139,6 +139,12 @@ impl FileCallbacks<TestHost> for TestHandler {
         let _ = host.called(Call::Unfreeze, file.file.object, "unfreeze");
     }
 
+    fn lose(&self, host: &TestHost, file: Outgoing<'_, TestHost>) {
+        assert_unlocked("lose");
+        assert!(!file.private.frozen, "lost while frozen");
+        host.script().log.push(format!("lose {}", file.file.object));
+    }
+
     fn retrieve(&self, host: &TestHost, of: &Subject, data: u64) -> Result<TestFile, Unrestored> {
         let object = data & !FROZEN;
         host.called(Call::Retrieve, object, "retrieve")?;

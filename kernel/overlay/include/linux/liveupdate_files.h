@@ -69,4 +69,14 @@ void *liveupdate_handed_page(u64 phys);
 /* Gives it to the allocator; nothing happens if no page is kept there. */
 void liveupdate_free_handed_page(u64 phys);
 
+/* mm/memcontrol.c: charges folios of one node, all or none of them. */
+#ifdef CONFIG_MEMCG
+int luo_memcg_charge(struct folio **folios, unsigned int count, gfp_t gfp);
+#else
+static inline int luo_memcg_charge(struct folio **folios, unsigned int count, gfp_t gfp)
+{
+	return 0;
+}
+#endif
+
 #endif /* _LINUX_LIVEUPDATE_FILES_H */

@@ -15,14 +15,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use anyhow::{Context, Result, bail, ensure};
-use luo_sys::{Device, Errno, Needed, Session, SessionName, State, Token, Which, memfd};
+use luo_abi::memfd::{PoolRecord, PoolsHeader};
+use luo_sys::{
+    Device, Errno, MappedFile, Needed, Session, SessionName, State, Token, Which, memfd,
+};
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, MemfdFlags};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_settime,
 };
+use zerocopy::FromBytes as _;
 
 use crate::check::{Suite, device, name, same};
 use crate::fill::{self, Prng};
@@ -107,6 +111,10 @@ fn first(guest: &Guest) -> Result<()> {
         ("fd-preserve", Box::new(|| registered(&device, &file))),
         ("prepare", Box::new(|| prepared(&device, &file))),
         ("freeze", Box::new(|| frozen(&device, &file))),
+        (
+            "freeze-huge-pages",
+            Box::new(|| frozen_huge(&device, &session)),
+        ),
         ("list-sessions", Box::new(|| listed(&device))),
     ];
     for (call, once) in calls {
@@ -449,6 +457,51 @@ fn frozen(device: &Device, file: impl AsFd + Copy) -> Result<luo_sys::Result<()>
     }
     device.fd_unpreserve(token)?;
     Ok(result)
+}
+
+/// What tells the next kernel how many huge pages come.
+const TOLD: &str = "/sys/kernel/debug/kho/out/sub_fdts/LUO-HUGETLB";
+const POOL: &str = "/proc/sys/vm/nr_hugepages";
+const HUGE: usize = 2 << 20;
+
+/// A file of huge pages that was written to after it was preserved is frozen. Whatever has
+/// failed before, a freeze that comes off tells the next kernel of all its pages.
+fn frozen_huge(device: &Device, session: &Session) -> Result<luo_sys::Result<()>> {
+    let token = Token(11);
+    fs::write(POOL, "2").context(POOL)?;
+    let flags = MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB | MemfdFlags::CLOEXEC;
+    let file = File::from(rustix::fs::memfd_create("failing", flags)?);
+    file.set_len(2 * HUGE as u64)?;
+    let mapped = MappedFile::new(&file, 2 * HUGE)?;
+    mapped.store(0, 1)?;
+    session.preserve_fd(&file, token)?;
+    same("huge pages that are told of", told_of()?, 1)?;
+    mapped.store(HUGE, 1)?;
+    device.prepare()?;
+    let result = watched(|| device.freeze())?;
+    if result.is_err() {
+        // That has taken the prepare back, and the session has the file still.
+        device.prepare()?;
+        device.freeze()?;
+    }
+    let told = told_of();
+    device.cancel()?;
+    session.unpreserve_fd(token)?;
+    same("huge pages that are told of", told?, 2)?;
+    same("those afterwards", told_of()?, 0)?;
+    Ok(result)
+}
+
+/// How many huge pages the next kernel is told of now.
+fn told_of() -> Result<u64> {
+    let page = fs::read(TOLD).context(TOLD)?;
+    let (header, records) = PoolsHeader::read_from_prefix(&page)
+        .ok()
+        .context("the page is too short")?;
+    let records = records.chunks_exact(size_of::<PoolRecord>());
+    let records = records.take(usize::try_from(header.count)?);
+    let pages = records.filter_map(|record| PoolRecord::read_from_bytes(record).ok());
+    Ok(pages.map(|record| record.pages).sum())
 }
 
 fn listed(device: &Device) -> Result<luo_sys::Result<()>> {

@@ -52,9 +52,10 @@ const ACCOUNTS: &[&str] = &[
     "what-is-let-go-of-in-a-full-group-comes-back",
     "what-does-not-fit-is-tried-again-and-its-owner-pays",
     "who-touched-it-first-does-not-pay-for-others",
+    "who-has-most-of-it-pays",
     "a-full-group-loses-nothing-that-it-carries-on",
     "a-pipe-that-does-not-fit-kills-nobody",
-    "who-takes-back-is-charged",
+    "what-was-carried-on-is-its-owners",
 ];
 
 /// A user's program that tries all at once.

@@ -163,6 +163,14 @@ impl FileCallbacks<Linux> for Handler {
         }
     }
 
+    fn lose(&self, linux: &Linux, file: Outgoing<'_, Linux>) {
+        match self {
+            // What handlers in C tell the next kernel is behind their handles.
+            Self::Table(_) => {}
+            Self::Kind(kind, _) => kind.lose(linux, file),
+        }
+    }
+
     fn retrieve(&self, linux: &Linux, of: &Subject, data: u64) -> Result<Lent, Unrestored> {
         match self {
             Self::Table(table) => Ok(table.retrieve(of, data)?.into()),

@@ -24,7 +24,7 @@ use luo_core::{
 use crate::errands::{self, Errand};
 use crate::handler::{Handler, Private};
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-use crate::handlers::memfd::{Half, Halves, PoolsPage};
+use crate::handlers::memfd::{Half, Halves, Owners, PoolsPage};
 use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::kho::{HandedPage, PreservedPage};
@@ -59,6 +59,10 @@ pub(crate) struct Linux {
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
     halves: SpinLock<Halves>,
+    /// Who has paid for memfds that are carried on; likewise.
+    #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+    #[pin]
+    owners: SpinLock<Owners>,
     /// How many huge pages the next kernel is told of; likewise.
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
@@ -159,6 +163,8 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             begun <- new_mutex!(None, "luo_begun"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             halves <- new_spinlock!(Halves::new(), "luo_halves"),
+            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+            owners <- new_spinlock!(Owners::new(), "luo_owners"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             pools <- new_spinlock!(None, "luo_pools"),
             #[cfg(CONFIG_PCI_LIVEUPDATE)]
@@ -474,6 +480,11 @@ impl Linux {
     /// Does something with what the next kernel is told of huge pages, alone. It must not sleep.
     pub(crate) fn with_pools<R>(&self, work: impl FnOnce(&mut PoolsPage) -> R) -> R {
         work(&mut self.pools.lock())
+    }
+
+    /// Does something with who has paid for memfds that are carried on, alone. It must not sleep.
+    pub(crate) fn with_owners<R>(&self, work: impl FnOnce(&mut Owners) -> R) -> R {
+        work(&mut self.owners.lock())
     }
 
     /// Keeps a memfd that is half restored.

@@ -3,7 +3,7 @@
 #define _LUO_HUGETLB_MM_H
 
 /*
- * What is otherwise for memfds of huge pages: luo_memfd_mm.c and luo_memfd_group.c ask here. See
+ * What is otherwise for memfds of huge pages: the files luo_memfd_*.c ask here. See
  * include/linux/liveupdate_files.h for what mm/hugetlb.c and fs/hugetlbfs do.
  */
 #include <linux/hugetlb.h>
@@ -14,7 +14,7 @@ struct cgroup_subsys;
 struct cgroup_subsys_state;
 struct luo_memfd_run;
 
-/* luo_memfd_mm.c, for luo_hugetlb_mm.c. */
+/* luo_memfd_insert.c, for luo_hugetlb_mm.c. */
 struct folio *luo_memfd_compound(u64 frame, unsigned int order);
 void luo_memfd_advance(struct luo_memfd_run *run, u64 pages);
 

@@ -48,40 +48,102 @@ size_t luo_memfd_look_group(u64 frame, char *path, size_t size)
 	return max(length, 0);
 }
 
-/*
- * Whether one group pays for all pages of a run and for a page of another run; the caller has
- * references to them. Somebody may have had another group touch a page first.
- */
-bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame)
-{
-	bool same = true;
 #ifdef CONFIG_MEMCG
-	struct folio *last = pfn_folio(frame);
-	unsigned long data = READ_ONCE(last->memcg_data);
-	void *payer = luo_hugetlb_payer(last);
-	u64 step = 1ULL << run->order;
-	u64 i = 0;
+/* Whether one group pays for two folios, to which the caller has references. */
+static bool luo_memfd_same_payer(struct folio *one, struct folio *other)
+{
+	bool same;
 
-	/* No single page is a huge one, and most of a file is one group's. */
-	while (!run->order && !payer && i < run->pages &&
+	if (luo_hugetlb_payer(one) != luo_hugetlb_payer(other))
+		return false;
+	if (READ_ONCE(one->memcg_data) == READ_ONCE(other->memcg_data))
+		return true;
+	/* A group has more than one number for itself, but few. */
+	rcu_read_lock();
+	same = folio_memcg(one) == folio_memcg(other);
+	rcu_read_unlock();
+	return same;
+}
+
+/*
+ * How many pages of a run, from page i on, one after the other, somebody pays for by that number:
+ * most of a file is one group's. No single page is a huge one, which others pay for, too.
+ */
+static u64 luo_memfd_paid_alike(const struct luo_memfd_run *run, u64 i, unsigned long data)
+{
+	u64 from = i;
+
+	while (!run->order && i < run->pages &&
 	       READ_ONCE(pfn_to_page(run->frame + i)->memcg_data) == data)
 		i++;
-	for (; i < run->pages && same; i += step) {
-		/* Each of them is the first page of its folio. */
-		struct folio *folio = (struct folio *)pfn_to_page(run->frame + i);
+	return i - from;
+}
 
-		same = luo_hugetlb_payer(folio) == payer;
-		/* A group has more than one number for itself, but few. */
-		if (!same || READ_ONCE(folio->memcg_data) == data)
-			continue;
-		rcu_read_lock();
-		same = folio_memcg(folio) == folio_memcg(last);
-		rcu_read_unlock();
-		last = folio;
-		data = READ_ONCE(folio->memcg_data);
-	}
+/* The first page of a folio of a run. */
+static struct folio *luo_memfd_folio_at(u64 frame)
+{
+	return (struct folio *)pfn_to_page(frame);
+}
 #endif
-	return same;
+
+/*
+ * Looks who pays for the pages of runs, to which the caller has references, as to those that were
+ * looked at before: somebody may have had another group touch a page first.
+ */
+void luo_memfd_vote(struct luo_memfd_payer *payer, const struct luo_memfd_run *runs,
+		    size_t count)
+{
+	for (; count; runs++, count--) {
+		u64 step = 1ULL << runs->order;
+		u64 i = 0;
+
+		if (!payer->frame)
+			payer->frame = runs->frame;
+#ifdef CONFIG_MEMCG
+		while (i < runs->pages) {
+			struct folio *last = pfn_folio(payer->frame);
+			u64 alike = luo_memfd_paid_alike(runs, i, READ_ONCE(last->memcg_data));
+
+			payer->ahead += alike;
+			i += alike;
+			if (i == runs->pages)
+				break;
+			if (luo_memfd_same_payer(last, luo_memfd_folio_at(runs->frame + i))) {
+				payer->ahead += step;
+			} else {
+				payer->others += step;
+				if (payer->ahead >= step) {
+					payer->ahead -= step;
+				} else {
+					payer->ahead = step - payer->ahead;
+					payer->frame = runs->frame + i;
+				}
+			}
+			i += step;
+		}
+#else
+		payer->ahead += runs->pages;
+#endif
+	}
+}
+
+/* How many pages of a run are paid for by who pays for the page with a frame. */
+u64 luo_memfd_paid(const struct luo_memfd_run *run, u64 frame)
+{
+#ifdef CONFIG_MEMCG
+	struct folio *last = pfn_folio(frame);
+	u64 step = 1ULL << run->order;
+	u64 paid = 0;
+	u64 i;
+
+	for (i = 0; i < run->pages; i += step) {
+		if (luo_memfd_same_payer(last, luo_memfd_folio_at(run->frame + i)))
+			paid += step;
+	}
+	return paid;
+#else
+	return run->pages;
+#endif
 }
 
 #ifdef CONFIG_CGROUPS

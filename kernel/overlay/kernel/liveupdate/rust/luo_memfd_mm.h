@@ -59,7 +59,17 @@ struct luo_memfd_facts {
 	struct luo_memfd_time birth;
 };
 
-/* The old kernel. */
+/* Who may pay for most of the pages that were looked at: luo_memfd_vote(). */
+struct luo_memfd_payer {
+	/* A page that it pays for; 0 if there is none yet. */
+	u64 frame;
+	/* By so many pages it is ahead of others. */
+	u64 ahead;
+	/* So many pages were not its when they were looked at. */
+	u64 others;
+};
+
+/* The file, in both kernels: luo_memfd_mm.c. */
 bool luo_memfd_is(struct file *file);
 bool luo_memfd_is_huge(struct file *file);
 int luo_memfd_node(u64 frame);
@@ -70,24 +80,27 @@ u64 luo_memfd_pages(struct file *file);
 u64 luo_memfd_size(struct file *file, u32 *seals);
 void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts);
 size_t luo_memfd_look_name(struct file *file, char *name, size_t size);
+struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
+			    const char *name);
+int luo_memfd_become(struct file *file, const struct luo_memfd_facts *facts);
+int luo_memfd_account(struct file *file, u64 pages);
+void luo_memfd_settle_account(struct file *file, u64 pages);
+
+/* The old kernel: luo_memfd_take.c. */
 size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 		      struct luo_memfd_run *runs, size_t most);
 long luo_memfd_bring(struct file *file, u64 index, u64 pages,
 		     struct luo_memfd_run *runs, size_t most);
+/* The same: luo_memfd_keep.c. */
 bool luo_memfd_settle(struct file *file, const struct luo_memfd_run *run);
 u64 luo_memfd_failed(void);
 bool luo_memfd_is_sound(const struct luo_memfd_run *run);
-int luo_memfd_keep(const struct luo_memfd_run *run, u64 step);
+int luo_memfd_keep(const struct luo_memfd_run *runs, size_t count, bool by_folios);
 void luo_memfd_keep_no_more(const struct luo_memfd_run *run, u64 step);
 void luo_memfd_let_go(const struct luo_memfd_run *run);
 
-/* The new kernel. */
-struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
-			    const char *name);
-int luo_memfd_become(struct file *file, const struct luo_memfd_facts *facts);
+/* The new kernel: luo_memfd_insert.c. */
 bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step);
-int luo_memfd_account(struct file *file, u64 pages);
-void luo_memfd_settle_account(struct file *file, u64 pages);
 int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count,
 		     struct hugetlb_cgroup *group);
 u32 luo_memfd_join_order(void);
@@ -95,7 +108,9 @@ void luo_memfd_drop(const struct luo_memfd_run *run, bool huge);
 
 /* Who pays in the old kernel: luo_memfd_group.c. */
 size_t luo_memfd_look_group(u64 frame, char *path, size_t size);
-bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame);
+void luo_memfd_vote(struct luo_memfd_payer *payer, const struct luo_memfd_run *runs,
+		    size_t count);
+u64 luo_memfd_paid(const struct luo_memfd_run *run, u64 frame);
 
 /* Who pays in the new kernel: luo_memfd_group.c, and of huge pages luo_hugetlb_mm.c. */
 struct mem_cgroup *luo_memfd_group(const char *path);

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | first | what the user's program holds is charged to its group, which gets it back; when the group is full, the program hears ENOMEM and nobody is killed |
 //! | second | nobody takes anything back; the administrator's group has room for a part of it when the machine jumps; a file that the user has paid for goes along |
-//! | third | what the user's program lets go of in a full group comes back to the machine; all else has come along; what the user has paid for is the user's again, whoever takes it, and waits until its group has room; for what the machine has carried on, who takes it back is charged |
+//! | third | what the user's program lets go of in a full group comes back to the machine; all else has come along; what the user has paid for is the user's again, whoever takes it, and waits until its group has room; so is what the user has paid for most of, and what the machine has carried on is its owner's |
 
 mod holder;
 mod property;
@@ -62,6 +62,7 @@ const KINDS: &str = "/sys/kernel/liveupdate/user_kinds";
 const BACK: &str = "back";
 const BACK_AT: usize = LEFT.len();
 const BOTH_AT: usize = BACK_AT + 1;
+const MOST_AT: usize = BOTH_AT + 1;
 /// Its bytes, and for how many the group of who has paid has room at first.
 const OWED: u64 = 16 << 20;
 const TOO_LITTLE: u64 = 8 << 20;
@@ -228,6 +229,7 @@ fn second(guest: &Guest, groups: &Groups) -> Result<()> {
     let file = groups.user.inside(&groups.administrator, make)?;
     session.preserve_fd(file, Token(1))?;
     session.preserve_fd(of_both(groups)?, Token(2))?;
+    session.preserve_fd(of_most(groups)?, Token(3))?;
     // A kind that a user may have by the administrator's choice.
     fs::write(KINDS, "all").context(KINDS)?;
     let pipes = device.create_session(&name(&format!("uid:{UID}:{PIPE}")))?;
@@ -321,6 +323,19 @@ fn of_both(groups: &Groups) -> Result<File> {
     Ok(file)
 }
 
+/// A file of which the administrator's group has one page, the first, and the user's all others.
+fn of_most(groups: &Groups) -> Result<File> {
+    let source = fill::memfd("source", OWED, contents(MOST_AT))?;
+    let mut bytes = vec![0; usize::try_from(OWED)?];
+    source.read_exact_at(&mut bytes, 0)?;
+    let (first, others) = bytes.split_at(PAGE);
+    let file = luo_sys::memfd::create("most", OWED)?;
+    file.write_all_at(first, 0)?;
+    let write = || Ok(file.write_all_at(others, PAGE as u64)?);
+    groups.user.inside(&groups.administrator, write)?;
+    Ok(file)
+}
+
 /// Takes a file back, and gives by how much more each group is charged afterwards.
 fn taken(groups: &Groups, session: &Session, token: u64) -> Result<(File, u64, u64)> {
     let (user, own) = (groups.user.charged()?, groups.administrator.charged()?);
@@ -339,6 +354,15 @@ fn owes_nothing(groups: &Groups, session: &Session) -> Result<()> {
     fill::verify(&file, OWED, contents(BOTH_AT))?;
     ensure!(user <= INEXACT, "the user is charged {user} bytes");
     ensure!(own + INEXACT >= OWED, "who takes it is charged {own} bytes");
+    groups.nobody_is_killed()
+}
+
+/// Nobody gets rid of a file by having another touch a page of it.
+fn owes_most(groups: &Groups, session: &Session) -> Result<()> {
+    let (file, user, own) = taken(groups, session, 3)?;
+    fill::verify(&file, OWED, contents(MOST_AT))?;
+    ensure!(user + INEXACT >= OWED, "the user is charged {user} bytes");
+    ensure!(own <= INEXACT, "who takes it is charged {own} bytes");
     groups.nobody_is_killed()
 }
 
@@ -396,6 +420,7 @@ fn third(groups: &Groups) -> Result<()> {
     SUITE.case("who-touched-it-first-does-not-pay-for-others", || {
         owes_nothing(groups, &session)
     });
+    SUITE.case("who-has-most-of-it-pays", || owes_most(groups, &session));
     session.finish()?;
     drop((session, opened));
     SUITE.case("a-full-group-loses-nothing-that-it-carries-on", || {
@@ -408,12 +433,13 @@ fn third(groups: &Groups) -> Result<()> {
     SUITE.case("a-pipe-that-does-not-fit-kills-nobody", || {
         pipe_waits(groups)
     });
-    SUITE.case("who-takes-back-is-charged", || {
+    // The administrator had written it, two kernels ago.
+    SUITE.case("what-was-carried-on-is-its-owners", || {
         let mut program = groups.start(holder::TAKES)?;
         program.says(program::READY, 1, PATIENCE)?;
         let (user, own) = costs(groups, &mut program, holder::DONE, go)?;
-        ensure!(user + INEXACT >= LEFT[0].1, "{user} bytes");
-        ensure!(own <= INEXACT, "the administrator is charged {own} bytes");
+        ensure!(own + INEXACT >= LEFT[0].1, "its owner: {own} bytes");
+        ensure!(user <= INEXACT, "who takes it is charged {user} bytes");
         fs::remove_file(program::GO)?;
         program.kill()
     });

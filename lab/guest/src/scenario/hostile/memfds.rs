@@ -4,14 +4,15 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::thread;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use luo_abi::errno::Errno as Code;
 use luo_abi::handover::FileRecord;
 use luo_abi::memfd as wire;
 use luo_core::BlockMemory;
 use luo_memfd::{Facts, Format, More, Run, Strings, Times, Written};
-use luo_sys::{Errno, Token};
+use luo_sys::{Errno, Session, Token};
 
 use super::compose::{Composer, field};
 use crate::check::{device, name, refused};
@@ -24,8 +25,8 @@ const SESSION: &str = "victim";
 pub(super) struct Memfd {
     name: &'static str,
     format: Format,
-    /// What becomes of one page of memory that is well described.
-    runs: fn(Run) -> Vec<Run>,
+    /// What becomes of one page of memory that is well described, and of that of the first file.
+    runs: fn(Run, Run) -> Vec<Run>,
     /// Changes the head and the pages of the lists after that.
     damage: fn(&mut Pages),
     /// What retrieving it must give; `None` for its contents.
@@ -122,7 +123,7 @@ const fn huge(name: &'static str, damage: fn(&mut Pages)) -> Memfd {
     }
 }
 
-const fn of_runs(name: &'static str, runs: fn(Run) -> Vec<Run>) -> Memfd {
+const fn of_runs(name: &'static str, runs: fn(Run, Run) -> Vec<Run>) -> Memfd {
     Memfd {
         name,
         format: Format::Runs,
@@ -132,9 +133,12 @@ const fn of_runs(name: &'static str, runs: fn(Run) -> Vec<Run>) -> Memfd {
     }
 }
 
-fn one(run: Run) -> Vec<Run> {
+fn one(run: Run, _: Run) -> Vec<Run> {
     vec![run]
 }
+
+/// The file with a page of its own that must stay as it is: in the end it is looked at again.
+const WATCHED: &str = "a-page-of-its-own-and-one-of-another-file";
 
 /// All of them; the token of each is its place, from 1 on.
 pub(super) const MEMFDS: &[Memfd] = &[
@@ -182,6 +186,9 @@ pub(super) const MEMFDS: &[Memfd] = &[
     runs("more-records-than-pages", |p| {
         p.signed_main(|main| main.count = 1 << 20);
     }),
+    runs("more-records-than-the-file-has-pages", |p| {
+        p.signed_main(|main| main.count = 100);
+    }),
     runs("more-records-than-a-page-says", |p| {
         p.signed_main(|main| main.count = 2);
     }),
@@ -213,12 +220,22 @@ pub(super) const MEMFDS: &[Memfd] = &[
     runs("a-run-with-flags-of-the-future", |p| {
         p.run(|run| run.flags = 0x80);
     }),
-    of_runs("a-run-behind-the-end", |run| vec![Run { index: 9, ..run }]),
-    of_runs("two-runs-at-one-place", |run| vec![run, run]),
+    of_runs("a-run-behind-the-end", |run, _| {
+        vec![Run { index: 9, ..run }]
+    }),
+    of_runs("two-runs-at-one-place", |run, _| vec![run, run]),
     Memfd {
         expected: Some(Errno::EIO),
-        ..of_runs("one-page-at-two-places", |run| {
+        ..of_runs("one-page-at-two-places", |run, _| {
             vec![run, Run { index: 1, ..run }]
+        })
+    },
+    of_runs("the-page-of-another-file", |_, first| vec![first]),
+    of_runs(WATCHED, |run, first| vec![run, Run { index: 1, ..first }]),
+    Memfd {
+        expected: Some(Errno::EOPNOTSUPP),
+        ..runs("a-seal-of-the-future", |p| {
+            p.signed_main(|main| main.seals = 0x40);
         })
     },
     Memfd {
@@ -237,12 +254,15 @@ pub(super) const MEMFDS: &[Memfd] = &[
     huge("huge-pages-beyond-all-sizes", |p| {
         p.signed_main(|main| main.flags = 60);
     }),
+    huge("huge-pages-in-part", |p| {
+        p.signed_main(|main| main.size = PAGE as u64);
+    }),
     huge("a-huge-page-that-was-not-preserved-so", |p| {
         p.run(|run| (run.order, run.pages, run.frame) = (9, 512, run.frame & !511));
     }),
     Memfd {
         expected: Some(Errno::ENODEV),
-        runs: |_| Vec::new(),
+        runs: |_, _| Vec::new(),
         ..huge("huge-pages-of-a-size-that-no-kernel-has", |p| {
             p.signed_main(|main| main.flags = 5);
         })
@@ -296,40 +316,78 @@ impl BlockMemory for Block {
     }
 }
 
+/// Two files that are both well described and name one page, which are asked for at one moment.
+const TWINS: [&Memfd; 2] = [
+    &runs("one-of-two-files-with-one-page", |_| ()),
+    &mainline("the-other-of-two-files-with-one-page", |_| ()),
+];
+
+/// The page of the composer's that [`WATCHED`] has: the second.
+pub(super) const WATCHED_PAGE: usize = 1;
+
 /// A session with all of them.
 pub(super) fn compose(composer: &mut Composer<'_>) -> Result<()> {
     composer.root()?;
+    let watched = composer.page()?;
     let mut records = Vec::new();
+    let mut first = None;
     for (at, memfd) in MEMFDS.iter().enumerate() {
-        records.push(FileRecord {
-            compatible: field(memfd.format.compatible()),
-            data: leave(composer, at, memfd).context(memfd.name)?,
-            token: at as u64 + 1,
-        });
+        let page = match memfd.name {
+            WATCHED => watched,
+            _ => composer.page()?,
+        };
+        let run = run_of(composer, page, at)?;
+        let first = *first.get_or_insert(run);
+        records.push(leave(composer, memfd, run, first)?);
     }
+    let page = composer.page()?;
+    let run = run_of(composer, page, MEMFDS.len())?;
+    for twin in TWINS {
+        records.push(leave(composer, twin, run, run)?);
+    }
+    let tokens = (1..).zip(records);
+    let records: Vec<_> = tokens
+        .map(|(token, (compatible, data))| FileRecord {
+            compatible: field(compatible),
+            data,
+            token,
+        })
+        .collect();
     composer.files(&records)?;
     let sessions = composer.sessions_at()?;
     let (_, flbs) = composer.test_flbs(records.len() as u64)?;
     composer.point(sessions, flbs)
 }
 
-/// Leaves one memfd; the address of its head.
-fn leave(composer: &mut Composer<'_>, at: usize, memfd: &Memfd) -> Result<u64> {
-    let (page, address) = composer.page()?;
+/// A page of memory with its contents, well described.
+fn run_of(composer: &mut Composer<'_>, (page, address): (usize, u64), at: usize) -> Result<Run> {
     composer.put(page, 0, &contents(at))?;
-    let run = Run {
+    Ok(Run {
         index: 0,
         frame: address / PAGE as u64,
         pages: 1,
         order: 0,
         fresh: false,
-    };
-    let runs = (memfd.runs)(run);
+    })
+}
+
+/// Leaves one memfd; the name of its handler, and the address of its head.
+fn leave(
+    composer: &mut Composer<'_>,
+    memfd: &Memfd,
+    run: Run,
+    first: Run,
+) -> Result<(&'static str, u64)> {
+    let head = leave_runs(composer, memfd, (memfd.runs)(run, first)).context(memfd.name)?;
+    Ok((memfd.format.compatible(), head))
+}
+
+fn leave_runs(composer: &mut Composer<'_>, memfd: &Memfd, runs: Vec<Run>) -> Result<u64> {
     let facts = Facts {
         size: PAGE as u64
             * match memfd.format {
                 Format::Huge => 512,
-                _ if runs.iter().any(|run| run.index == 1) => 2,
+                _ if runs.len() > 1 => 2,
                 _ => 1,
             },
         position: 0,
@@ -376,11 +434,36 @@ fn leave(composer: &mut Composer<'_>, at: usize, memfd: &Memfd) -> Result<u64> {
     Ok(head)
 }
 
+/// What has come back.
+pub(super) struct Taken {
+    session: Session,
+    /// Files with the numbers of their contents.
+    files: Vec<(usize, File)>,
+}
+
+impl Taken {
+    /// Whether the files are what they were, whatever came after them, and ends the session.
+    pub(super) fn are_whole(self) -> Result<()> {
+        for (at, file) in &self.files {
+            is_whole(file, *at).with_context(|| format!("file {at}, at the end"))?;
+        }
+        Ok(self.session.finish()?)
+    }
+}
+
+fn is_whole(file: &File, at: usize) -> Result<()> {
+    let mut seen = [0; PAGE];
+    file.read_exact_at(&mut seen, 0)?;
+    ensure!(seen == contents(at), "its contents are others");
+    Ok(())
+}
+
 /// Retrieves each: what is damaged is refused, then and each time after, and what is not
 /// comes back.
-pub(super) fn check() -> Result<()> {
+pub(super) fn check() -> Result<Taken> {
     let session = device()?.retrieve_session(&name(SESSION))?;
     let mut complaints = Vec::new();
+    let mut files = Vec::new();
     for (at, memfd) in MEMFDS.iter().enumerate() {
         let token = Token(at as u64 + 1);
         let checked = match memfd.expected {
@@ -390,9 +473,9 @@ pub(super) fn check() -> Result<()> {
                 .retrieve_fd(token)
                 .map_err(anyhow::Error::from)
                 .and_then(|fd| {
-                    let mut seen = [0; PAGE];
-                    File::from(fd).read_exact_at(&mut seen, 0)?;
-                    ensure!(seen == contents(at), "its contents are others");
+                    let file = File::from(fd);
+                    is_whole(&file, at)?;
+                    files.push((at, file));
                     Ok(())
                 }),
         };
@@ -400,6 +483,35 @@ pub(super) fn check() -> Result<()> {
             complaints.push(format!("{}: {why:#}", memfd.name));
         }
     }
+    match twins(&session) {
+        Ok(file) => files.push((MEMFDS.len(), file)),
+        Err(why) => complaints.push(format!("two files with one page: {why:#}")),
+    }
     ensure!(complaints.is_empty(), "{}", complaints.join("; "));
-    Ok(session.finish()?)
+    Ok(Taken { session, files })
+}
+
+/// Of two files that name one page, and are asked for at one moment, one comes back.
+fn twins(session: &Session) -> Result<File> {
+    let first = MEMFDS.len() as u64 + 1;
+    let [one, other] = thread::scope(|scope| {
+        let asks = |token| scope.spawn(move || session.retrieve_fd(Token(token)));
+        [first, first + 1].map(asks).map(|asked| asked.join())
+    });
+    let (Ok(one), Ok(other)) = (one, other) else {
+        bail!("a thread has panicked");
+    };
+    let (file, why) = match (one, other) {
+        (Ok(file), Err(why)) | (Err(why), Ok(file)) => (File::from(file), why),
+        (Ok(_), Ok(_)) => bail!("both have it"),
+        (Err(one), Err(other)) => bail!("nobody has it: {one}, {other}"),
+    };
+    // Found to be gone when it was looked at, or when it was to be taken.
+    let errno = why.errno();
+    ensure!(
+        [Errno::EINVAL, Errno::EIO].contains(&errno),
+        "the other: {why}"
+    );
+    is_whole(&file, MEMFDS.len())?;
+    Ok(file)
 }

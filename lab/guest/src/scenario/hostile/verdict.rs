@@ -23,7 +23,15 @@ pub(super) fn check(kind: &Kind, pages: &str, forge: &Forge) -> Result<()> {
         Expected::Accepted { sessions, needs } => accepted(sessions, needs),
         Expected::Waits(own) => waits(own),
         Expected::Refused => refused_for_good(pages, forge),
-        Expected::Memfds => memfds::check(),
+        Expected::Memfds => {
+            let taken = memfds::check()?;
+            // What was refused is given to nobody, and what has come back to one.
+            use_memory().context("using memory")?;
+            let watched = pages.split('-').nth(memfds::WATCHED_PAGE);
+            intact(watched.context("it was not described")?, forge)
+                .context("a page of a damaged file")?;
+            taken.are_whole()
+        }
         Expected::Notes => notes::check(),
         Expected::Machines => machines::check(),
     }

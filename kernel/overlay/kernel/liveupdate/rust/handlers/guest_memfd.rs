@@ -132,7 +132,7 @@ impl Kind<Linux> for Memory {
             Some(half) => half,
             None => begin(linux, of, data)?,
         };
-        let file = pages::go_on(linux, half, data);
+        let file = pages::go_on(linux, of, half, data);
         if !matches!(file, Err(Unrestored::Now(_))) {
             linux.free_page(data);
         }
@@ -149,6 +149,10 @@ impl Kind<Linux> for Memory {
             Ok(note) => free(linux, data, &note),
             Err(why) => linux.unread(note::GUEST_MEMFD, data, why),
         }
+    }
+
+    fn finish(&self, linux: &Linux, data: u64) {
+        pages::forget(linux, data);
     }
 }
 

@@ -13,6 +13,7 @@
 //! The formats are `luo_memfd`; what touches memory is in `sys::memfd`.
 
 mod half;
+mod owners;
 mod pools;
 mod preserved;
 
@@ -34,6 +35,7 @@ use crate::sys::module::Owner;
 #[cfg(CONFIG_LIVEUPDATE_KVM_RUST)]
 pub(super) use half::discard;
 pub(crate) use half::{Half, Halves};
+pub(crate) use owners::Owners;
 pub(crate) use pools::{set_up as set_up_pools, Page as PoolsPage};
 pub(super) use preserved::Preserved;
 
@@ -76,9 +78,19 @@ pub(super) fn table_of(compatible: &str) -> Option<HandlerTable> {
 ///
 /// # Errors
 /// As of [`Half::go_on`].
-pub(super) fn go_on(linux: &Linux, mut half: KBox<Half>, data: u64) -> Result<Lent, Unrestored> {
+pub(super) fn go_on(
+    linux: &Linux,
+    of: &Subject,
+    mut half: KBox<Half>,
+    data: u64,
+) -> Result<Lent, Unrestored> {
     match half.go_on(data) {
-        Ok(()) => Ok(KBox::into_inner(half).into_file().into()),
+        Ok(()) => {
+            if !of.is_in_call() {
+                note_owner(linux, data, half.owner());
+            }
+            Ok(KBox::into_inner(half).into_file().into())
+        }
         Err(Unrestored::Now(errno)) => {
             linux.keep_half(data, half);
             Err(Unrestored::Now(errno))
@@ -88,6 +100,18 @@ pub(super) fn go_on(linux: &Linux, mut half: KBox<Half>, data: u64) -> Result<Le
             Err(why)
         }
     }
+}
+
+/// Notes who has paid for a file, which is carried on.
+fn note_owner(linux: &Linux, data: u64, path: &owners::Path) {
+    if let Some(owner) = owners::owner(data, path) {
+        drop(linux.with_owners(|owners| owners.note(owner)));
+    }
+}
+
+/// A file of the previous kernel is finished.
+pub(super) fn forget(linux: &Linux, data: u64) {
+    drop(linux.with_owners(|owners| owners.forget(data)));
 }
 
 impl Kind<Linux> for Memfds {
@@ -140,14 +164,18 @@ impl Kind<Linux> for Memfds {
         preserved.look_again(linux, self.0)
     }
 
+    fn lose(&self, linux: &Linux, preserved: &mut Preserved) {
+        preserved.is_lost(linux);
+    }
+
     /// # Errors
     /// `Now` if memory is short; `Ever` if what was left is damaged.
-    fn retrieve(&self, linux: &Linux, _: &Subject, data: u64) -> Result<Lent, Unrestored> {
+    fn retrieve(&self, linux: &Linux, of: &Subject, data: u64) -> Result<Lent, Unrestored> {
         let half = match linux.take_half(data) {
             Some(half) => half,
             None => Half::begin(self.0, data, Made::new)?,
         };
-        go_on(linux, half, data)
+        go_on(linux, of, half, data)
     }
 
     fn discard(&self, linux: &Linux, data: u64) {
@@ -155,5 +183,9 @@ impl Kind<Linux> for Memfds {
             Some(half) => KBox::into_inner(half).free(),
             None => half::discard(self.0, data),
         }
+    }
+
+    fn finish(&self, linux: &Linux, data: u64) {
+        forget(linux, data);
     }
 }

@@ -16,6 +16,7 @@ mod payer;
 mod previous;
 mod run;
 mod still;
+mod taken;
 
 use kernel::bindings;
 use luo_abi::memfd::{GROUP_LENGTH, NAME_LENGTH};

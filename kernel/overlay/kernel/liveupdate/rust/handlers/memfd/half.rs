@@ -7,8 +7,9 @@ use kernel::rbtree::{RBTree, RBTreeNodeReservation};
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_core::Unrestored;
-use luo_memfd::{read, Facts, Format, Found, Run, Strings, Unread};
+use luo_memfd::{read, Facts, Format, Found, Run, Strings, Unread, MOST_AT_ONCE};
 
+use super::owners::Path;
 use super::SEALS;
 use crate::errno;
 use crate::host::in_turn;
@@ -17,8 +18,9 @@ use crate::sys::kho::{self, Handed};
 use crate::sys::memfd::{join_order, Back, Group, Made, Previous};
 use crate::sys::{account, log, memory};
 
-/// Pages for which it is not looked whether there is room.
-const FEW: u64 = 64;
+/// Pages for which it is not looked whether there is room: they are one batch, for all of which
+/// somebody is charged, or for nothing.
+const FEW: u64 = 32;
 
 /// Pages that told of runs which are given away at once.
 const PAGES: usize = 64;
@@ -58,6 +60,8 @@ pub(crate) struct Half {
     place: Option<Place>,
     file: Made,
     group: Option<Group>,
+    /// The path of the group that has paid for it.
+    owner: Path,
     /// Pages that came back and are not in the file yet.
     back: Back,
     /// Pages that are not in the file yet.
@@ -76,16 +80,24 @@ struct Left {
 }
 
 impl Left {
-    /// The next run, or the next part of one that is long.
-    fn next(&mut self) -> Option<Run> {
-        let run = self.rest.take().or_else(|| {
-            let run = self.found.runs.get(self.got).copied()?;
+    /// The next run, or the next part of one that is long, with what is left of that.
+    fn next(&self) -> Option<(Run, Option<Run>)> {
+        let run = self
+            .rest
+            .or_else(|| self.found.runs.get(self.got).copied())?;
+        Some(run.cut(self.format.step(&run)))
+    }
+
+    /// That part is got back, or gone.
+    fn pass(&mut self, rest: Option<Run>) {
+        if self.rest.is_none() {
             self.got = self.got.saturating_add(1);
-            Some(run)
-        })?;
-        let (part, rest) = run.cut(self.format.step(&run));
+        }
         self.rest = rest;
-        Some(part)
+    }
+
+    fn is_left(&self) -> bool {
+        self.rest.is_some() || self.got < self.found.runs.len()
     }
 
     /// Gets the next runs back, as many as there is room for. False if one is gone.
@@ -93,17 +105,35 @@ impl Left {
     /// # Errors
     /// ENOMEM.
     fn get(&mut self, back: &mut Back) -> Result<bool> {
-        // Room first, which may take a while: others wait for one part of a run, and no more.
-        while back.has_room()? {
-            let Some(part) = self.next() else {
-                break;
-            };
+        // Memory for the room is asked for before others have to wait.
+        back.make_room()?;
+        while self.is_left() && back.has_room() {
             // The lock is not a user's thread's to have: that may not be let run.
-            if !in_turn(|| back.get(&Handed::lock(), part)) {
+            if !in_turn(|| self.get_some(back, &Handed::lock())) {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Gets back what others wait for in one piece: [`MOST_AT_ONCE`] pages at most, or one part of
+    /// a run that is longer. False if one is gone.
+    fn get_some(&mut self, back: &mut Back, alone: &Handed) -> bool {
+        let mut most = MOST_AT_ONCE;
+        while back.has_room() {
+            let Some((part, rest)) = self.next() else {
+                break;
+            };
+            if most < MOST_AT_ONCE && part.pages > most {
+                break;
+            }
+            most = most.saturating_sub(part.pages);
+            self.pass(rest);
+            if !back.get(alone, part) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Gives everything to the allocator. The room that it takes for a moment is charged to
@@ -114,7 +144,7 @@ impl Left {
 
     fn free_all(mut self) {
         let mut back = Back::new(self.format, join_order(self.format));
-        while self.rest.is_some() || self.got < self.found.runs.len() {
+        while self.is_left() {
             // Pages that are gone are passed over. Without memory for a list, the others stay
             // reserved until the next reboot.
             if self.get(&mut back).is_err() {
@@ -184,10 +214,16 @@ impl Half {
             back: Back::new(format, file.join_order(format)),
             file,
             group,
+            owner: strings.group,
             missing: left.found.runs.iter().map(|run| run.pages).sum(),
             left,
         };
         KBox::new(half, memory::flags()).map_err(|_| Unrestored::Now(Errno::ENOMEM))
+    }
+
+    /// The path of the control group that has paid for it; empty if it is not known.
+    pub(super) fn owner(&self) -> &Path {
+        &self.owner
     }
 
     /// Puts pages into the file until all are in it. Its group pays for them, if there is
@@ -208,8 +244,7 @@ impl Half {
     fn fill(&mut self, data: u64) -> Result<(), Unrestored> {
         let missing = self.missing;
         // A group that is filled to the brim before it is told that the rest does not fit
-        // has its programs killed, for what they ask for meanwhile. A few pages are no more
-        // than what any other program takes.
+        // has its programs killed, for what they ask for meanwhile.
         if missing > FEW && !self.file.payer_has_room(missing) {
             return Err(Unrestored::Now(Errno::ENOMEM));
         }

@@ -29,6 +29,8 @@ pub(crate) fn set_up(linux: &Linux) -> Result {
 pub(super) struct Counted {
     order: u32,
     nodes: KVec<(u32, u64)>,
+    /// The file does not go, and the next kernel is not told of it.
+    is_lost: bool,
 }
 
 impl Counted {
@@ -40,6 +42,7 @@ impl Counted {
         let mut counted = Self {
             order: runs.first().map_or(0, |run| run.order),
             nodes: KVec::new(),
+            is_lost: false,
         };
         if format != Format::Huge {
             return Ok(counted);
@@ -73,16 +76,43 @@ impl Counted {
     }
 }
 
+impl Counted {
+    /// Whether the file is lost in the reboot: its pages are nobody's then, and the next kernel
+    /// keeps no places for them.
+    pub(super) fn set_lost(&mut self, linux: &Linux, is_lost: bool) {
+        if self.is_lost == is_lost {
+            return;
+        }
+        self.is_lost = is_lost;
+        self.each(linux, |page, node, pages| match is_lost {
+            true => page.remove(self.order, node, pages),
+            false => {
+                // Its record has stayed on the page: there is room.
+                let _ = page.add(self.order, node, pages);
+            }
+        });
+    }
+
+    /// Does something for each of its nodes.
+    fn each(&self, linux: &Linux, mut work: impl FnMut(&mut Pools<PreservedPage>, u32, u64)) {
+        if self.nodes.is_empty() {
+            return;
+        }
+        linux.with_pools(|page| {
+            for &(node, pages) in &self.nodes {
+                if let Some(page) = page {
+                    work(page, node, pages);
+                }
+            }
+        });
+    }
+}
+
 impl Drop for Counted {
     fn drop(&mut self) {
-        let (order, nodes) = (self.order, &self.nodes);
-        if let (Some(linux), false) = (linux(), nodes.is_empty()) {
-            linux.with_pools(|page| {
-                for &(node, pages) in nodes {
-                    if let Some(page) = page {
-                        page.remove(order, node, pages);
-                    }
-                }
+        if let (Some(linux), false) = (linux(), self.is_lost) {
+            self.each(linux, |page, node, pages| {
+                page.remove(self.order, node, pages)
             });
         }
     }

@@ -1,22 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The pages of a file that is preserved, and what is written of them and of it.
 
+use kernel::prelude::*;
 use luo_abi::errno::Errno;
 use luo_core::held::{wait_for_holder, Files};
 use luo_core::{Host as _, Subject};
 use luo_memfd::{Format, Strings, Written, MOST_PAGES};
 
+use super::owners::Path;
 use super::pools::Counted;
 use super::SEALS;
 use crate::errno;
 use crate::host::Linux;
 use crate::sys::kho::PreservedPage;
 use crate::sys::memfd::{Kept, Still};
+use crate::sys::memory;
 
 /// What is kept of a preserved file. Dropping it ends everything, the last field last.
 pub(crate) struct Preserved {
     written: Written<PreservedPage>,
     counted: Counted,
+    /// Who has paid for it, if nobody is charged while it is carried on.
+    owner: Option<KBox<Path>>,
     kept: Kept,
     still: Still,
 }
@@ -27,11 +32,27 @@ fn pages_of(size: u64) -> u64 {
 }
 
 /// The name of a file, and who pays for it.
-fn strings_of(still: &Still, kept: &Kept) -> Strings {
+fn strings_of(still: &Still, kept: &Kept, owner: Option<&Path>) -> Strings {
     let mut strings = Strings::EMPTY;
     still.look_name(&mut strings.name);
-    kept.look_group(&mut strings.group);
+    match owner {
+        Some(owner) => strings.group = owner.clone(),
+        None => kept.look_group(&mut strings.group),
+    }
     strings
+}
+
+/// Who has paid for the file that another carries on, if it was noted.
+///
+/// # Errors
+/// ENOMEM.
+fn owner_of(linux: &Linux, of: &Subject) -> Result<Option<KBox<Path>>, Errno> {
+    let Some(data) = of.carries() else {
+        return Ok(None);
+    };
+    let owner = linux.with_owners(|owners| owners.get(data).cloned());
+    let kept = owner.map(|owner| KBox::new(owner, memory::flags()));
+    kept.transpose().map_err(|_| Errno::ENOMEM)
 }
 
 impl Preserved {
@@ -60,7 +81,8 @@ impl Preserved {
         })?;
         let mut written = Written::new(linux.alloc_block()?);
         written.make_room(format, kept.runs(), || linux.alloc_block())?;
-        let strings = strings_of(&still, &kept);
+        let owner = owner_of(linux, of)?;
+        let strings = strings_of(&still, &kept, owner.as_deref());
         written.write(format, &still.facts(), &strings, kept.runs());
         kept.is_written();
         let counted = Counted::new(linux, format, kept.runs())?;
@@ -68,6 +90,7 @@ impl Preserved {
         let preserved = Self {
             written,
             counted,
+            owner,
             kept,
             still,
         };
@@ -86,12 +109,14 @@ impl Preserved {
         let Self {
             written,
             counted,
+            owner,
             kept,
             still,
         } = self;
+        counted.set_lost(linux, false);
         let (size, _) = still.size_and_seals();
         let changed = kept.look_again(still, pages_of(size));
-        let strings = strings_of(still, kept);
+        let strings = strings_of(still, kept, owner.as_deref());
         let facts = still.facts();
         if changed.map_err(errno::of_kernel)? {
             written.make_room(format, kept.runs(), || linux.alloc_block())?;
@@ -103,5 +128,10 @@ impl Preserved {
             written.write_facts(&facts, &strings);
         }
         Ok(())
+    }
+
+    /// The file does not go to the next kernel, and nobody lets go of it.
+    pub(super) fn is_lost(&mut self, linux: &Linux) {
+        self.counted.set_lost(linux, true);
     }
 }

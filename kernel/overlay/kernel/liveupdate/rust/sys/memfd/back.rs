@@ -48,15 +48,21 @@ impl Back {
         }
     }
 
-    /// Whether there is room for the pieces of one more run.
+    /// Makes the room for the runs that are put into a file at once, if it is not there yet.
     ///
     /// # Errors
     /// ENOMEM.
-    pub(crate) fn has_room(&mut self) -> Result<bool> {
-        if self.runs.capacity() == 0 {
-            self.runs.reserve(MOST_BACK, flags())?;
+    pub(crate) fn make_room(&mut self) -> Result {
+        match self.runs.capacity() {
+            0 => Ok(self.runs.reserve(MOST_BACK, flags())?),
+            _ => Ok(()),
         }
-        Ok(self.runs.len().saturating_add(MOST_PIECES) <= MOST_BACK)
+    }
+
+    /// Whether there is room for the pieces of one more run.
+    pub(crate) fn has_room(&self) -> bool {
+        let left = self.runs.capacity().saturating_sub(self.runs.len());
+        left >= MOST_PIECES
     }
 
     /// Gets the pages of a run back, all or none, into room that there is. Those that follow

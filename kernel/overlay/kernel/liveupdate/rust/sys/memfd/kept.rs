@@ -3,20 +3,19 @@
 
 use kernel::alloc::KVVec;
 use kernel::bindings;
+use kernel::error::to_result;
 use kernel::prelude::*;
 use luo_abi::memfd::GROUP_LENGTH;
 use luo_core::held::PAUSE_MILLIS;
 use luo_memfd::{Format, Run, Short};
 
 use super::payer::Payer;
-use super::run::{run_of, run_to, KeptRun, Referred};
+use super::run::{run_of, run_to};
 use super::still::Still;
+use super::taken::Taken;
 use crate::sys::log;
 use crate::sys::memory::flags;
 use crate::sys::wait;
-
-/// Runs that are looked at in one go.
-const BATCH: usize = 32;
 
 /// How often folios are looked for anew in whose place others have come.
 const AGAIN: u32 = 1000;
@@ -28,7 +27,8 @@ const MOVES: u32 = 4;
 ///
 /// # Invariants
 ///
-/// Each run is from [`KeptRun::into_run`], with this format.
+/// There are references to the folios of each run, which are what it says, and Kexec HandOver keeps
+/// them by the format.
 pub(crate) struct Kept {
     format: Format,
     runs: KVVec<Run>,
@@ -64,7 +64,7 @@ impl Kept {
             runs: KVVec::new(),
             pages: 0,
             changed: true,
-            payer: Payer::Unknown,
+            payer: Payer::NOBODY,
             failed: failed(),
             pauses: *pauses,
         };
@@ -78,68 +78,63 @@ impl Kept {
         &self.runs
     }
 
-    /// The control group that pays for the pages; none if it is not one for all of them: it
-    /// would pay for what another has written.
+    /// The control group that pays for more than half of the pages; none if there is none such.
     pub(crate) fn look_group(&self, group: &mut Short<GROUP_LENGTH>) {
         // SAFETY: By the type's invariant there are references to the pages that were looked at.
-        unsafe { self.payer.look_group(group) }
+        unsafe { self.payer.look_group(&self.runs, self.pages, group) }
     }
 
-    fn push(&mut self, kept: KeptRun) -> Result {
-        // Room first: then nothing can fail before the run is ours.
-        self.runs.reserve(1, flags())?;
-        // SAFETY: There are references to this run's pages, and by the type's invariant to those
+    /// Has Kexec HandOver keep the runs that stand first among those that were taken, and adds them.
+    fn keep(&mut self, taken: &mut Taken) -> Result {
+        let runs = taken.here();
+        // Room first: then nothing can fail before the runs are ours.
+        self.runs.reserve(runs.len(), flags())?;
+        // SAFETY: There are references to these runs' pages, and by the type's invariant to those
         // of all others.
-        unsafe { self.payer.look_at(&kept.referred.0) }
-        let run = kept.into_run();
-        self.pages = self.pages.saturating_add(run.pages);
-        self.runs.push_within_capacity(run).map_err(|_| ENOMEM)
+        unsafe { self.payer.look_at(runs) };
+        // SAFETY: There are references to these pages, so they stay what they are.
+        to_result(unsafe {
+            bindings::luo_memfd_keep(runs.as_ptr(), runs.len(), self.format.is_by_folios())
+        })?;
+        for run in runs.iter().map(run_of) {
+            self.pages = self.pages.saturating_add(run.pages);
+            // INVARIANT: It was just kept, and its references are ours. There is room.
+            let _ = self.runs.push_within_capacity(run);
+        }
+        let kept = runs.len();
+        taken.pass_over(kept);
+        Ok(())
     }
 
     /// Adds what the file has in a part of it.
     fn take(&mut self, still: &Still, from: u64, end: u64) -> Result {
         let mut next = from;
         while next < end {
-            let mut found = [bindings::luo_memfd_run::default(); BATCH];
-            // SAFETY: It is a memfd, and there is room for so many runs.
-            let count = unsafe {
-                bindings::luo_memfd_take(
-                    still.0.as_ptr(),
-                    &mut next,
-                    end,
-                    found.as_mut_ptr(),
-                    found.len(),
-                )
-            };
-            let mut done = Ok(());
-            for run in found.iter().take(count) {
-                if run.state == bindings::luo_memfd_state_LUO_MEMFD_BROKEN {
-                    // Whoever has the file can punch the page out of it.
-                    // As often as somebody tries to preserve it.
-                    if done.is_ok() && log::may_say_more() {
-                        pr_err!(
-                            "page {} of a memfd is broken: it is not preserved\n",
-                            run.index
-                        );
+            let mut taken = Taken::take(still, &mut next, end);
+            while let Some(run) = taken.first() {
+                match run.state {
+                    bindings::luo_memfd_state_LUO_MEMFD_BROKEN => {
+                        // Whoever has the file can punch the page out of it.
+                        // As often as somebody tries to preserve it.
+                        if log::may_say_more() {
+                            pr_err!(
+                                "page {} of a memfd is broken: it is not preserved\n",
+                                run.index
+                            );
+                        }
+                        return Err(EHWPOISON);
                     }
-                    done = done.and(Err(EHWPOISON));
-                    continue;
-                }
-                if run.state == bindings::luo_memfd_state_LUO_MEMFD_AWAY {
-                    // One that was brought may be as large as several that were seen.
-                    let (from, to) = (run.index.max(self.end()), run_of(run).end().min(end));
-                    if done.is_ok() && from < to {
-                        done = self.bring(still, from, to);
+                    bindings::luo_memfd_state_LUO_MEMFD_AWAY => {
+                        // One that was brought may be as large as several that were seen.
+                        let (from, to) = (run.index.max(self.end()), run_of(run).end().min(end));
+                        taken.pass_over(1);
+                        if from < to {
+                            self.bring(still, from, to)?;
+                        }
                     }
-                    continue;
-                }
-                // INVARIANT: It was just taken. After a failure, this gives it back.
-                let referred = Referred(run_of(run));
-                if done.is_ok() {
-                    done = referred.keep(self.format).and_then(|kept| self.push(kept));
+                    _ => self.keep(&mut taken)?,
                 }
             }
-            done?;
             // The run that was brought may reach beyond the one that was seen: its pages were joined
             // meanwhile.
             next = next.max(self.end());
@@ -157,63 +152,46 @@ impl Kept {
         let mut next = index;
         let (mut again, mut moves) = (AGAIN, MOVES);
         while next < end {
-            let mut found = [bindings::luo_memfd_run::default(); BATCH];
-            // SAFETY: As above.
-            let count = unsafe {
-                bindings::luo_memfd_bring(
-                    still.0.as_ptr(),
-                    next,
-                    end.saturating_sub(next),
-                    found.as_mut_ptr(),
-                    found.len(),
-                )
-            };
-            let count = match usize::try_from(count) {
-                Ok(0) => return Err(EBUSY),
-                Ok(count) => count,
-                Err(_) => match Error::from_errno(count as i32) {
-                    why if why == ENOMEM && moves > 0 => {
-                        // It could not be moved, and nobody uses it now: there was no memory, or
-                        // it was in use when that was tried.
-                        moves = moves.saturating_sub(1);
-                        continue;
-                    }
-                    why if why == EAGAIN && again > 0 => {
-                        // Somebody is joining folios there, which ends.
-                        again = again.saturating_sub(1);
-                        continue;
-                    }
-                    why if why == EBUSY && self.pauses > 0 => {
-                        self.pauses = self.pauses.saturating_sub(1);
-                        wait::pause_anyway(PAUSE_MILLIS);
-                        continue;
-                    }
-                    why => {
-                        // As often as somebody tries to preserve it.
-                        if log::may_say_more() {
-                            pr_err!(
-                                "page {next} of a memfd, or one behind it, cannot be brought to \
-                                 where it can stay: it is not preserved\n"
-                            );
-                        }
-                        return Err(if why == EAGAIN { EBUSY } else { why });
-                    }
-                },
-            };
-            let mut done = Ok(());
-            for run in found.iter().take(count) {
-                // INVARIANT: It was just taken.
-                let referred = Referred(run_of(run));
-                // A folio that begins before what was asked for is ours already, or will be.
-                if done.is_ok() && run.index != next {
-                    done = Err(EBUSY);
+            let mut taken = match Taken::bring(still, next, end.saturating_sub(next)) {
+                Ok(taken) => taken,
+                Err(why) if why == ENOMEM && moves > 0 => {
+                    // It could not be moved, and nobody uses it now: there was no memory, or
+                    // it was in use when that was tried.
+                    moves = moves.saturating_sub(1);
+                    continue;
                 }
-                next = referred.0.end();
-                if done.is_ok() {
-                    done = referred.keep(self.format).and_then(|kept| self.push(kept));
+                Err(why) if why == EAGAIN && again > 0 => {
+                    // Somebody is joining folios there, which ends.
+                    again = again.saturating_sub(1);
+                    continue;
                 }
+                Err(why) if why == EBUSY && self.pauses > 0 => {
+                    self.pauses = self.pauses.saturating_sub(1);
+                    wait::pause_anyway(PAUSE_MILLIS);
+                    continue;
+                }
+                Err(why) => {
+                    // As often as somebody tries to preserve it.
+                    if log::may_say_more() {
+                        pr_err!(
+                            "page {next} of a memfd, or one behind it, cannot be brought to \
+                             where it can stay: it is not preserved\n"
+                        );
+                    }
+                    return Err(if why == EAGAIN { EBUSY } else { why });
+                }
+            };
+            if taken.first().is_none() {
+                return Err(EBUSY);
             }
-            done?;
+            for run in taken.here() {
+                // A folio that begins before what was asked for is ours already, or will be.
+                if run.index != next {
+                    return Err(EBUSY);
+                }
+                next = run_of(run).end();
+            }
+            self.keep(&mut taken)?;
         }
         Ok(())
     }
@@ -314,8 +292,12 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         for run in core::mem::take(&mut self.runs) {
-            // SAFETY: By the type's invariant, and each is taken out once.
-            drop(unsafe { KeptRun::from_run(run, self.format) });
+            let step = self.format.step(&run);
+            let run = run_to(&run);
+            // SAFETY: By the type's invariant it is kept so, and each run is taken out once.
+            unsafe { bindings::luo_memfd_keep_no_more(&run, step) };
+            // SAFETY: By the type's invariant there are references to give back.
+            unsafe { bindings::luo_memfd_let_go(&run) };
         }
     }
 }

@@ -7,46 +7,57 @@ use luo_memfd::{Run, Short};
 
 use super::run::run_to;
 
-/// The group that pays for the pages of a file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Payer {
-    /// There is no page yet.
-    Unknown,
-    /// All that pays for the page with this frame.
-    Of(u64),
-    /// More than one control group.
-    Several,
-}
+/// The group that pays for more than half of the pages of a file, if there is one. Each page is a
+/// vote, and votes for others take away those that there are, so whoever is left has more than
+/// half, or nobody has.
+#[derive(Clone, Copy)]
+pub(super) struct Payer(bindings::luo_memfd_payer);
 
 impl Payer {
-    /// Looks who pays for the pages of one run more.
+    /// There is no page yet.
+    pub(super) const NOBODY: Self = Self(bindings::luo_memfd_payer {
+        frame: 0,
+        ahead: 0,
+        others: 0,
+    });
+
+    /// Looks who pays for the pages of some runs more.
     ///
     /// # Safety
     ///
-    /// There are references to the pages of this run, and to those of all that were looked at.
-    pub(super) unsafe fn look_at(&mut self, run: &Run) {
-        let frame = match *self {
-            Self::Unknown => run.frame,
-            Self::Of(frame) => frame,
-            Self::Several => return,
-        };
+    /// There are references to the pages of these runs, and to those of all that were looked at.
+    pub(super) unsafe fn look_at(&mut self, runs: &[bindings::luo_memfd_run]) {
         // SAFETY: By the caller's promise.
-        let same = unsafe { bindings::luo_memfd_same_payer(&run_to(run), frame) };
-        *self = if same { Self::Of(frame) } else { Self::Several };
+        unsafe { bindings::luo_memfd_vote(&mut self.0, runs.as_ptr(), runs.len()) }
     }
 
-    /// The path of the control group that pays for all pages, if it is one.
+    /// The path of the control group that pays for more than half of the pages of all runs that
+    /// were looked at, of which there are so many pages.
     ///
     /// # Safety
     ///
-    /// There are references to the pages of all runs that were looked at.
-    pub(super) unsafe fn look_group(&self, group: &mut Short<GROUP_LENGTH>) {
-        group.fill(|room| match *self {
+    /// There are references to the pages of these runs, and they are those that were looked at.
+    pub(super) unsafe fn look_group(
+        &self,
+        runs: &[Run],
+        pages: u64,
+        group: &mut Short<GROUP_LENGTH>,
+    ) {
+        let frame = self.0.frame;
+        let is_most = || {
+            let paid = runs.iter().fold(0u64, |paid, run| {
+                // SAFETY: By the caller's promise, and the page is one of those.
+                paid.saturating_add(unsafe { bindings::luo_memfd_paid(&run_to(run), frame) })
+            });
+            paid > pages / 2
+        };
+        let has_one = frame != 0 && (self.0.others == 0 || is_most());
+        group.fill(|room| match has_one {
             // SAFETY: By the caller's promise, and the room is valid for writes.
-            Self::Of(frame) => unsafe {
+            true => unsafe {
                 bindings::luo_memfd_look_group(frame, room.as_mut_ptr().cast(), room.len())
             },
-            Self::Unknown | Self::Several => 0,
+            false => 0,
         });
     }
 }
