@@ -72,7 +72,7 @@ pub use damage::{Damage, Unread};
 pub use facts::{Facts, More, Short, Strings, Time, Times};
 pub use format::Format;
 pub use pools::{kept_huge_pages, Pools};
-pub use read::{read, Found};
+pub use read::{read, read_strings, Found};
 pub use run::{joined, Run, MOST_AT_ONCE, MOST_ORDER, MOST_PAGES, MOST_PIECES};
 pub use source::Source;
 pub use write::Written;

@@ -37,9 +37,7 @@ pub fn read<S: Source>(
     address: u64,
     strings: &mut Strings,
 ) -> Result<Found, Unread> {
-    let head = page(source, address)?;
-    let main: wire::Main = record(&head, 0).ok_or(Damage::Facts)?;
-    let facts = read_facts(&head, address, format, &main, strings)?;
+    let (main, facts) = read_head(source, format, address, strings)?;
     let pages = main.size.div_ceil(BLOCK_SIZE as u64);
     if pages > MOST_PAGES {
         return Err(Damage::Size(main.size).into());
@@ -58,6 +56,32 @@ pub fn read<S: Source>(
         runs: joined.runs,
         pages: addresses,
     })
+}
+
+/// Reads the strings of a file alone. Its head is there until the pages that [`read`] names are
+/// given to the allocator.
+///
+/// # Errors
+/// [`Unread`]. Nothing is changed.
+pub fn read_strings<S: Source>(
+    source: &S,
+    format: Format,
+    address: u64,
+    strings: &mut Strings,
+) -> Result<(), Unread> {
+    read_head(source, format, address, strings).map(drop)
+}
+
+fn read_head<S: Source>(
+    source: &S,
+    format: Format,
+    address: u64,
+    strings: &mut Strings,
+) -> Result<(wire::Main, Facts), Unread> {
+    let head = page(source, address)?;
+    let main: wire::Main = record(&head, 0).ok_or(Damage::Facts)?;
+    let facts = read_facts(&head, address, format, &main, strings)?;
+    Ok((main, facts))
 }
 
 /// Runs that an array has room for at first.

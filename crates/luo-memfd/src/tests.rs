@@ -201,7 +201,7 @@ proptest! {
     #[test]
     fn what_was_written_is_read(runs in some_runs(), format in prop::sample::select(&SMALL[..])) {
         let facts = facts(bytes_of(&runs));
-        let (machine, address) = Machine::of(format, &facts, &runs);
+        let (mut machine, address) = Machine::of(format, &facts, &runs);
         let mut arrived = Strings::EMPTY;
         let found = crate::read(&machine, format, address, &mut arrived).unwrap();
         prop_assert_eq!(found.facts, facts);
@@ -213,6 +213,12 @@ proptest! {
         pages.dedup();
         prop_assert_eq!(pages.len(), machine.pages.len());
         prop_assert_eq!(found.pages.len(), machine.pages.len());
+        // The strings can be read as long as the head is there, though the runs are taken over.
+        machine.kept.clear();
+        machine.pages.retain(|&page, _| page == address);
+        let mut again = Strings::EMPTY;
+        crate::read_strings(&machine, format, address, &mut again).unwrap();
+        prop_assert_eq!(again, arrived);
     }
 
     #[test]

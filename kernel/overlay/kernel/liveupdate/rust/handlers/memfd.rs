@@ -87,7 +87,7 @@ pub(super) fn go_on(
     match half.go_on(data) {
         Ok(()) => {
             if !of.is_in_call() {
-                note_owner(linux, data, half.owner());
+                note_owner(linux, data, &half.owner());
             }
             Ok(KBox::into_inner(half).into_file().into())
         }

@@ -7,7 +7,7 @@ use kernel::rbtree::{RBTree, RBTreeNodeReservation};
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_core::Unrestored;
-use luo_memfd::{read, Facts, Format, Found, Run, Strings, Unread, MOST_AT_ONCE};
+use luo_memfd::{read, read_strings, Facts, Format, Found, Run, Strings, Unread, MOST_AT_ONCE};
 
 use super::owners::Path;
 use super::SEALS;
@@ -60,8 +60,6 @@ pub(crate) struct Half {
     place: Option<Place>,
     file: Made,
     group: Option<Group>,
-    /// The path of the group that has paid for it.
-    owner: Path,
     /// Pages that came back and are not in the file yet.
     back: Back,
     /// Pages that are not in the file yet.
@@ -214,7 +212,6 @@ impl Half {
             back: Back::new(format, file.join_order(format)),
             file,
             group,
-            owner: strings.group,
             missing: left.found.runs.iter().map(|run| run.pages).sum(),
             left,
         };
@@ -222,8 +219,13 @@ impl Half {
     }
 
     /// The path of the control group that has paid for it; empty if it is not known.
-    pub(super) fn owner(&self) -> &Path {
-        &self.owner
+    pub(super) fn owner(&self) -> Path {
+        let mut strings = Strings::EMPTY;
+        // The head has been read when this was begun.
+        if let Some(&head) = self.left.found.pages.first() {
+            let _ = read_strings(&Previous, self.left.format, head, &mut strings);
+        }
+        strings.group
     }
 
     /// Puts pages into the file until all are in it. Its group pays for them, if there is

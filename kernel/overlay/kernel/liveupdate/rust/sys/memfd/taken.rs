@@ -9,6 +9,14 @@ use super::still::Still;
 /// Runs that are found in one go.
 const BATCH: usize = 32;
 
+const NO_RUN: bindings::luo_memfd_run = bindings::luo_memfd_run {
+    index: 0,
+    frame: 0,
+    pages: 0,
+    order: 0,
+    state: 0,
+};
+
 /// Runs that were just found in a file, in its order.
 ///
 /// # Invariants
@@ -27,19 +35,24 @@ fn is_here(run: &bindings::luo_memfd_run) -> bool {
 }
 
 impl Taken {
+    /// No runs, and the room for some.
+    const NONE: Self = Self {
+        runs: [NO_RUN; BATCH],
+        first: 0,
+        count: 0,
+    };
+
     /// What a file has from `next` on, before `end`; `next` is where to go on.
     pub(super) fn take(still: &Still, next: &mut u64, end: u64) -> Self {
-        let mut runs = [bindings::luo_memfd_run::default(); BATCH];
+        // INVARIANT: There is none yet.
+        let mut taken = Self::NONE;
+        let room = &mut taken.runs;
         // SAFETY: It is a memfd, and there is room for so many runs.
-        let count = unsafe {
-            bindings::luo_memfd_take(still.0.as_ptr(), next, end, runs.as_mut_ptr(), runs.len())
-        };
         // INVARIANT: The callee has taken them.
-        Self {
-            runs,
-            first: 0,
-            count,
-        }
+        taken.count = unsafe {
+            bindings::luo_memfd_take(still.0.as_ptr(), next, end, room.as_mut_ptr(), room.len())
+        };
+        taken
     }
 
     /// Brings pages of a file to where they can stay. There may be fewer than were asked for.
@@ -47,18 +60,15 @@ impl Taken {
     /// # Errors
     /// Those of moving them; EBUSY if somebody uses one, EAGAIN if it can be tried again at once.
     pub(super) fn bring(still: &Still, from: u64, pages: u64) -> Result<Self> {
-        let mut runs = [bindings::luo_memfd_run::default(); BATCH];
+        let mut taken = Self::NONE;
+        let room = &mut taken.runs;
         // SAFETY: As above.
         let count = unsafe {
-            bindings::luo_memfd_bring(still.0.as_ptr(), from, pages, runs.as_mut_ptr(), runs.len())
+            bindings::luo_memfd_bring(still.0.as_ptr(), from, pages, room.as_mut_ptr(), room.len())
         };
-        let count = usize::try_from(count).map_err(|_| Error::from_errno(count as i32))?;
         // INVARIANT: The callee has taken them.
-        Ok(Self {
-            runs,
-            first: 0,
-            count,
-        })
+        taken.count = usize::try_from(count).map_err(|_| Error::from_errno(count as i32))?;
+        Ok(taken)
     }
 
     fn left(&self) -> &[bindings::luo_memfd_run] {
