@@ -109,8 +109,9 @@ impl Kept {
     /// Adds what the file has in a part of it.
     fn take(&mut self, still: &Still, from: u64, end: u64) -> Result {
         let mut next = from;
+        let mut taken = Taken::NONE;
         while next < end {
-            let mut taken = Taken::take(still, &mut next, end);
+            taken.take(still, &mut next, end);
             while let Some(run) = taken.first() {
                 match run.state {
                     bindings::luo_memfd_state_LUO_MEMFD_BROKEN => {
@@ -151,9 +152,10 @@ impl Kept {
     fn bring(&mut self, still: &Still, index: u64, end: u64) -> Result {
         let mut next = index;
         let (mut again, mut moves) = (AGAIN, MOVES);
+        let mut taken = Taken::NONE;
         while next < end {
-            let mut taken = match Taken::bring(still, next, end.saturating_sub(next)) {
-                Ok(taken) => taken,
+            match taken.bring(still, next, end.saturating_sub(next)) {
+                Ok(()) => {}
                 Err(why) if why == ENOMEM && moves > 0 => {
                     // It could not be moved, and nobody uses it now: there was no memory, or
                     // it was in use when that was tried.
@@ -180,7 +182,7 @@ impl Kept {
                     }
                     return Err(if why == EAGAIN { EBUSY } else { why });
                 }
-            };
+            }
             if taken.first().is_none() {
                 return Err(EBUSY);
             }

@@ -35,40 +35,49 @@ fn is_here(run: &bindings::luo_memfd_run) -> bool {
 }
 
 impl Taken {
-    /// No runs, and the room for some.
-    const NONE: Self = Self {
+    /// The room for some, which is made once for many: it is a kibibyte.
+    pub(super) const NONE: Self = Self {
         runs: [NO_RUN; BATCH],
         first: 0,
         count: 0,
     };
 
-    /// What a file has from `next` on, before `end`; `next` is where to go on.
-    pub(super) fn take(still: &Still, next: &mut u64, end: u64) -> Self {
-        // INVARIANT: There is none yet.
-        let mut taken = Self::NONE;
-        let room = &mut taken.runs;
+    /// Takes what a file has from `next` on, before `end`, in the place of what is left; `next` is
+    /// where to go on.
+    pub(super) fn take(&mut self, still: &Still, next: &mut u64, end: u64) {
+        self.let_go();
+        let room = &mut self.runs;
         // SAFETY: It is a memfd, and there is room for so many runs.
         // INVARIANT: The callee has taken them.
-        taken.count = unsafe {
+        self.count = unsafe {
             bindings::luo_memfd_take(still.0.as_ptr(), next, end, room.as_mut_ptr(), room.len())
         };
-        taken
     }
 
-    /// Brings pages of a file to where they can stay. There may be fewer than were asked for.
+    /// Brings pages of a file to where they can stay, and takes those, in the place of what is left.
+    /// There may be fewer than were asked for.
     ///
     /// # Errors
     /// Those of moving them; EBUSY if somebody uses one, EAGAIN if it can be tried again at once.
-    pub(super) fn bring(still: &Still, from: u64, pages: u64) -> Result<Self> {
-        let mut taken = Self::NONE;
-        let room = &mut taken.runs;
+    pub(super) fn bring(&mut self, still: &Still, from: u64, pages: u64) -> Result {
+        self.let_go();
+        let room = &mut self.runs;
         // SAFETY: As above.
         let count = unsafe {
             bindings::luo_memfd_bring(still.0.as_ptr(), from, pages, room.as_mut_ptr(), room.len())
         };
         // INVARIANT: The callee has taken them.
-        taken.count = usize::try_from(count).map_err(|_| Error::from_errno(count as i32))?;
-        Ok(taken)
+        self.count = usize::try_from(count).map_err(|_| Error::from_errno(count as i32))?;
+        Ok(())
+    }
+
+    /// Gives the references back, so that there are no runs.
+    fn let_go(&mut self) {
+        for run in self.left().iter().filter(|run| is_here(run)) {
+            // SAFETY: By the type's invariant there are references to give back.
+            unsafe { bindings::luo_memfd_let_go(run) }
+        }
+        (self.first, self.count) = (0, 0);
     }
 
     fn left(&self) -> &[bindings::luo_memfd_run] {
@@ -95,9 +104,6 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        for run in self.left().iter().filter(|run| is_here(run)) {
-            // SAFETY: By the type's invariant there are references to give back.
-            unsafe { bindings::luo_memfd_let_go(run) }
-        }
+        self.let_go();
     }
 }
