@@ -3,7 +3,7 @@
 
 use luo_core::Error;
 
-use crate::support::{handed, TestHost};
+use crate::support::{handed, Call, TestHost};
 
 #[test]
 fn the_last_is_unfrozen_first_across_sessions() {
@@ -79,6 +79,28 @@ fn sessions_closed_while_frozen_go_when_it_is_undone() {
     let visible = host.visible();
     assert_eq!((visible.outgoing, visible.incoming), (1, 0));
     host.create("gone");
+}
+
+/// A new session takes the place of one that is to go next. Those behind it go as well.
+#[test]
+fn sessions_closed_while_frozen_go_whoever_takes_the_place_of_one_meanwhile() {
+    let host = TestHost::cold();
+    let sessions = [1, 2, 3, 4].map(|object| {
+        let session = host.create(&format!("{object}"));
+        host.preserve(session, 1, object).unwrap();
+        session
+    });
+    host.freeze().unwrap();
+    for session in sessions {
+        host.close(session).unwrap();
+    }
+    host.set_hook(|host, call, object| {
+        if call == Call::Unpreserve && object == 1 {
+            host.create("2");
+        }
+    });
+    host.unfreeze();
+    assert_eq!(host.visible().outgoing, 1);
 }
 
 #[test]

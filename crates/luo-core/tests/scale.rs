@@ -150,3 +150,28 @@ fn a_dense_graph_is_read_in_whatever_order() {
     host.retrieve(session, 0).unwrap();
     assert_eq!(host.take_log().len() as u64, 2 * ends + middle);
 }
+
+/// A host may have users stand in line for each step, behind those of others: the end of a session
+/// takes two for each file, whether it goes to the next kernel or has come from the one before.
+#[test]
+fn the_end_of_a_session_takes_two_steps_a_file() {
+    const FILES: u64 = 1000;
+    const BESIDE: u64 = 50;
+    let host = TestHost::cold();
+    let [goes, stays] = ["goes", "stays"].map(|text| host.create(text));
+    for at in 0..FILES {
+        host.preserve(goes, at, 2 * at).unwrap();
+        host.preserve(stays, at, 2 * at + 1).unwrap();
+    }
+    let few = |host: &TestHost, session| {
+        let steps = count(host);
+        host.close(session).unwrap();
+        let steps = steps.load(Ordering::Relaxed);
+        assert!(steps < 2 * FILES + BESIDE, "{steps} steps");
+    };
+    few(&host, goes);
+    let next = host.next();
+    let stays = next.claim("stays").unwrap();
+    few(&next, stays);
+    assert_eq!(next.visible().files, 0);
+}

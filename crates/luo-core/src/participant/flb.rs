@@ -33,6 +33,10 @@ impl Held {
         1u64.checked_shl(slot).unwrap_or(0)
     }
 
+    pub(crate) const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     pub(crate) fn contains(self, id: FlbId) -> bool {
         self.contains_slot(id.slot)
     }

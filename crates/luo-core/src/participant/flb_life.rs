@@ -44,7 +44,11 @@ pub(crate) fn acquire_flbs<H: Lock>(host: &H, handler: HandlerId) -> Result<Held
 
 /// Releases the FLBs that a file holds, in reverse order.
 pub(crate) fn release_flbs<H: Lock>(host: &H, handler: HandlerId, mut held: Held) {
-    while let Some(flb) = host.now(|engine| engine.next_to_release(handler, held)) {
+    // Most files have none: no step is asked for then.
+    while !held.is_empty() {
+        let Some(flb) = host.now(|engine| engine.next_to_release(handler, held)) else {
+            return;
+        };
         held.remove(flb);
         release(host, flb, User::File);
     }

@@ -223,28 +223,41 @@ pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Res
 pub(crate) fn unpreserve_all<H: Lock>(host: &H, session: SessionId) {
     let (mut next, way) = backwards_in(host, session);
     while let Some(id) = next {
-        next = host.now(|engine| engine.before(id, way));
-        remove_preserved(host, Within::Call, session, id);
+        // A step for as much as can be: a host may have users stand in line for each.
+        let taken;
+        (next, taken) = host.now(|engine| (engine.before(id, way), engine.take_live(id)));
+        remove_taken(host, Within::Call, session, id, taken);
     }
 }
 
 /// Undoes one file of a session that the caller has locked, or of one that
 /// nobody else can get at.
 pub(crate) fn remove_preserved<H: Lock>(host: &H, within: Within, session: SessionId, id: FileId) {
-    if let Some((live, handler, data)) = host.now(|engine| engine.take_live(id)) {
-        // The file and then the pin on its handler's owner go last.
-        let source = undo_preserve(host, handler, live, data);
-        let gone = within.step(host, |engine| engine.remove_outgoing_file(session, id));
-        drop(gone);
-        drop(source);
-    } else {
-        let gone = within.step(host, |engine| {
-            let source = engine.take_source(id);
-            (engine.remove_outgoing_file(session, id), source)
-        });
-        drop(gone);
+    let taken = host.now(|engine| engine.take_live(id));
+    remove_taken(host, within, session, id, taken);
+}
+
+/// [`remove_preserved`] once what is preserved of the file is taken out.
+fn remove_taken<H: Lock>(
+    host: &H,
+    within: Within,
+    session: SessionId,
+    id: FileId,
+    taken: Option<Taken<H>>,
+) {
+    // The file and then the pin on its handler's owner go last.
+    let mut source = taken.map(|(live, handler, data)| undo_preserve(host, handler, live, data));
+    let gone = within.step(host, |engine| {
+        source = source.take().or_else(|| engine.take_source(id));
+        engine.remove_outgoing_file(session, id)
+    });
+    let (_, _, record_page) = &gone;
+    let more = record_page.is_some();
+    drop(gone);
+    drop(source);
+    if more {
+        trim_records(host);
     }
-    trim_records(host);
 }
 
 /// Runs the handler's unpreserve and releases the FLBs; gives back what there was

@@ -111,10 +111,9 @@ pub(crate) fn fail<H: Lock>(host: &H, event: Event, why: Failure) -> Failure {
 pub(crate) fn close_orphans<H: Lock>(host: &H) {
     let mut next = host.now(|engine| engine.next_orphan(None));
     while let Some(id) = next {
-        // Looked up first: the session may be gone afterwards. Each is closed
-        // once: held again meanwhile, it waits for the next cancel.
-        next = host.now(|engine| engine.next_orphan(Some(id)));
-        if host.now(|engine| engine.take_orphan(id)) {
+        let is_orphan;
+        (is_orphan, next) = host.now(|engine| engine.take_orphan(id));
+        if is_orphan {
             // An incoming one that cannot be finished stays pending; the first call on
             // the next open descriptor tries again and reports.
             let _ = close_session(host, id);
@@ -152,9 +151,15 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Whether a session is an orphan still; it is none afterwards.
-    fn take_orphan(&mut self, id: SessionId) -> bool {
-        let session = self.sessions.get_mut(id);
-        session.is_some_and(|session| core::mem::take(&mut session.orphan))
+    /// Whether a session is an orphan still, and the next one; it is none afterwards. Each is
+    /// closed once: held again meanwhile, it waits for the next cancel.
+    fn take_orphan(&mut self, id: SessionId) -> (bool, Option<SessionId>) {
+        // Looked up here: the session may be gone once it is closed.
+        let next = self.next_orphan(Some(id));
+        match self.sessions.get_mut(id) {
+            Some(session) => (core::mem::take(&mut session.orphan), next),
+            // A new one has taken its place meanwhile. Nothing tells what was behind it.
+            None => (false, self.next_orphan(None)),
+        }
     }
 }
