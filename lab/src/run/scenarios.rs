@@ -398,11 +398,24 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         },
         Scenario {
             when: When::All,
+            processors: Processors::COUNTED,
+            ..guests::in_kvm("guests-gap-counted", guests::GAP, ("rust", "rust-next"))
+        },
+        Scenario {
+            when: When::All,
             ..guests::in_kvm("guests-gap-rust", guests::GAP, ("rust", "rust-next"))
         },
         Scenario {
             when: When::All,
             ..guests::in_kvm("guests-clocks-rust", guests::CLOCKS, ("rust", "rust-next"))
+        },
+        Scenario {
+            when: When::All,
+            ..guests::in_kvm(
+                "guests-devices-rust",
+                guests::DEVICES,
+                ("rust", "rust-next"),
+            )
         },
         Scenario {
             when: When::All,

@@ -17,9 +17,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::bare;
 use crate::command::{KILLED_AT, QEMU_KILLED_AT};
 use crate::image::{self, STEP};
-use crate::keeper::{self, Keeper};
+use crate::keeper::{self, Keeper, More};
 pub use crate::patience::GUEST;
 use crate::patience::{DEADLINES, PATIENCE};
+use crate::steps;
 use crate::ticks::{Tick, Ticks};
 use crate::watch;
 
@@ -65,6 +66,8 @@ pub struct Machine {
     pub(crate) qemu: PathBuf,
     files: Files,
     say: fn(&str),
+    /// Files that the keeper takes along beside those that each guest has.
+    pub(crate) kept: Vec<More>,
     /// Workloads that the guest needs, beside the keeper.
     pub(crate) needs: Vec<&'static str>,
     /// Its RAM, as luo-qemu is told it.
@@ -85,6 +88,8 @@ pub struct Machine {
     pub init: Option<u64>,
     /// What has to be done before a guest is started, and is under way.
     ready: RefCell<Option<JoinHandle<Result<()>>>>,
+    /// luo-qemu notes when it was done with each of its steps.
+    pub(crate) notes_steps: bool,
     /// Who looks at the guest's steps, in scenes that want to know of them.
     ticks: RefCell<Option<Ticks>>,
     running: RefCell<Option<Child>>,
@@ -102,12 +107,25 @@ impl Machine {
         Self::with(Rc::new(stage), GUEST, folder, qemu, files, say)
     }
 
-    /// Another guest on the same machine, with files of its own, which stay where they are.
+    /// Another guest on the same machine, with files of its own. Where they are kept this machine's
+    /// keeper does so, if it was told of them ([`Self::keep_beside`]).
     pub(crate) fn beside(&self, name: &'static str) -> Result<Self> {
+        self.get_ready()?;
         let folder = self.stage.folder().join(name);
         fs::create_dir_all(&folder)?;
         let stage = Rc::clone(&self.stage);
-        Self::with(stage, name, folder, &self.qemu, Files::Stay, self.say)
+        let guest = Self::with(stage, name, folder, &self.qemu, self.files, self.say)?;
+        Ok(Self {
+            in_kvm: self.in_kvm,
+            ..guest
+        })
+    }
+
+    /// Has the keeper take along the files of a guest beside this one.
+    pub(crate) fn keep_beside(&mut self, name: &str) {
+        let files = keeper::FILES.into_iter();
+        let files = files.map(|file| (format!("{name}/{file}"), keeper::ROOM));
+        self.kept.extend(files);
     }
 
     fn with(
@@ -129,6 +147,7 @@ impl Machine {
             qemu: qemu.to_owned(),
             files,
             say,
+            kept: Vec::new(),
             needs: Vec::new(),
             memory: "256M",
             options: Vec::new(),
@@ -138,6 +157,7 @@ impl Machine {
             bare: None,
             firmware_speaks: false,
             init: None,
+            notes_steps: false,
             ready: RefCell::default(),
             ticks: RefCell::default(),
             running: RefCell::default(),
@@ -181,7 +201,7 @@ impl Machine {
             return self.stage.start_agent("");
         }
         self.stage.start_agent(DEADLINES)?;
-        *self.keeper.borrow_mut() = Some(Keeper::start(&self.stage)?);
+        *self.keeper.borrow_mut() = Some(Keeper::start(&self.stage, &self.kept)?);
         Ok(())
     }
 
@@ -195,13 +215,20 @@ impl Machine {
     /// # Errors
     /// Something cannot be ended.
     pub fn end(self) -> Result<()> {
+        self.end_guest()?;
+        if let Some(keeper) = self.keeper.take() {
+            keeper.end()?;
+        }
+        let stage = Rc::into_inner(self.stage);
+        stage.context("a guest beside this one is there")?.end()
+    }
+
+    /// Ends the guest.
+    pub(crate) fn end_guest(&self) -> Result<()> {
         drop(self.ticks.take());
         if let Some(mut child) = self.running.take() {
             child.kill()?;
             child.wait()?;
-        }
-        if let Some(keeper) = self.keeper.take() {
-            keeper.end()?;
         }
         // One that has ended is not there, or is somebody else by now.
         let process = self.qemu_process().unwrap_or_default();
@@ -211,8 +238,7 @@ impl Machine {
         {
             kill_process(pid, Signal::KILL)?;
         }
-        let stage = Rc::into_inner(self.stage);
-        stage.context("a guest beside this one is there")?.end()
+        Ok(())
     }
 
     /// A file of the guest's that is written at its end.
@@ -255,6 +281,9 @@ impl Machine {
         command.args(["-chardev", &serial, "-serial", "chardev:serial"]);
         command.args(&self.extra).args(extra);
         self.set_up(&mut command)?;
+        if self.notes_steps {
+            command.env(steps::NOTED, "1");
+        }
         Ok(command)
     }
 
@@ -262,7 +291,7 @@ impl Machine {
     pub(crate) fn set_up(&self, command: &mut Command) -> Result<()> {
         command
             .env(paths::RUNTIME_VARIABLE, self.stage.runtime())
-            .env(luo_qemu::room::VARIABLE, self.path("guests"))
+            .env(luo_qemu::room::VARIABLE, self.stage.folder().join("guests"))
             .env(luo_qemu::keep::VARIABLE, self.stage.folder().join("kept"))
             .stdin(Stdio::null())
             .stderr(self.appended("luo-qemu.log")?);
@@ -288,12 +317,18 @@ impl Machine {
         self.start_by(command)
     }
 
-    /// Starts a luo-qemu by a command.
-    pub(crate) fn start_by(&self, mut command: Command) -> Result<()> {
+    /// Waits for what has to be done before a guest is started.
+    fn get_ready(&self) -> Result<()> {
         if let Some(ready) = self.ready.take() {
             let done = ready.join();
             done.map_err(|_| anyhow!("what was to be done before has panicked"))??;
         }
+        Ok(())
+    }
+
+    /// Starts a luo-qemu by a command.
+    pub(crate) fn start_by(&self, mut command: Command) -> Result<()> {
+        self.get_ready()?;
         let child = command.spawn()?;
         *self.running.borrow_mut() = Some(child);
         Ok(())

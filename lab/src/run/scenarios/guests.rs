@@ -14,6 +14,9 @@ pub(super) const SCENES: Scenes = &[("update", 2), ("veto", 1), ("damaged", 1)];
 /// Those with a guest in KVM: nested virtualization (SVM) in software emulation.
 pub(super) const IN_KVM: Scenes = &[("five", 5), ("two", 2), ("veto", 1), ("qemu-killed", 1)];
 
+/// Those with devices: disks that are written, two guests that talk to each other, NUMA nodes.
+pub(super) const DEVICES: Scenes = &[("disks", 2), ("pair", 2), ("nodes", 2)];
+
 /// That in which a guest looks at its clock over twenty updates in a row.
 pub(super) const CLOCKS: Scenes = &[("twenty", 20)];
 
