@@ -78,6 +78,8 @@ pub struct Machine {
     pub(crate) extra: Vec<String>,
     /// The guest's processor is KVM's, and not emulated.
     pub in_kvm: bool,
+    /// The machine's time goes by its instructions, a nanosecond each, however busy its host is.
+    pub is_counted: bool,
     /// The machine type of QEMU's.
     pub(crate) kind: &'static str,
     /// The guest is the bare one, with so many processors.
@@ -153,6 +155,7 @@ impl Machine {
             options: Vec::new(),
             extra: Vec::new(),
             in_kvm: false,
+            is_counted: false,
             kind: "pc",
             bare: None,
             firmware_speaks: false,

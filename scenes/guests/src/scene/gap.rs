@@ -12,7 +12,9 @@ use luo_varlink::{HistoryEntry, Phase, TimelineKind};
 use crate::machine::{GUEST, Machine};
 use crate::{monitor, steps};
 
-/// How far what they say may be apart.
+/// How far what they say may be apart, on a machine whose time goes by its instructions, as the two
+/// below. Where the host does something else, too, each of them may stand for as long as that takes
+/// between two lines that follow each other.
 const APART: Duration = Duration::from_millis(50);
 
 /// From when a guest is asked to stand still to the jump.
@@ -109,6 +111,9 @@ fn measured(machine: &Machine, boot: usize, entry: &HistoryEntry) -> Result<()> 
         kernels.as_millis(),
         after.as_millis(),
     ));
+    if !machine.is_counted {
+        return Ok(());
+    }
     for (who, said) in [("luo-qemu", by_monitor), ("luod", by_agent)] {
         let apart = said.abs_diff(by_guest);
         ensure!(apart <= APART, "{who} is {} ms apart", apart.as_millis());
