@@ -17,6 +17,10 @@ use serde::{Deserialize, Serialize};
 /// The guest's device node of the port that carries events.
 pub const GUEST_PORT: &str = "/dev/ttyS1";
 
+/// The line by which the host asks a machine whose time is nearly over where its tasks stand. The
+/// kernel's console has the answer.
+pub const WHERE: &str = "where";
+
 /// Where the initramfs keeps the kernels that a guest can kexec into, one file
 /// a variant (see [`param::NEXT`]).
 pub const KERNEL_DIR: &str = "/kernels";

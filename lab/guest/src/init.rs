@@ -131,10 +131,12 @@ pub(crate) fn watch(guest: &Guest) {
     if guest.scenario == "shell" {
         return;
     }
+    port::answers();
     let seconds = guest.args.get("timeout", TIMEOUT).unwrap_or(TIMEOUT);
     let name = guest.scenario.clone();
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_secs(seconds));
+        port::stacks();
         port::case(
             format!("{name}::timeout"),
             Outcome::Failed,

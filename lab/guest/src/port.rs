@@ -2,11 +2,11 @@
 //! The line to the host.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufRead as _, BufReader, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use luo_lab_protocol::{Event, GUEST_PORT, Outcome};
+use luo_lab_protocol::{Event, GUEST_PORT, Outcome, WHERE};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
@@ -33,6 +33,29 @@ fn raw_mode(file: &File) -> rustix::io::Result<()> {
     let mut termios = tcgetattr(file)?;
     termios.make_raw();
     tcsetattr(file, OptionalActions::Now, &termios)
+}
+
+/// Waits for what the host asks, and has it answered by the kernel: the stacks of all tasks, which
+/// say where a machine hangs.
+pub(crate) fn answers() {
+    let port = PORT.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(port) = port.as_ref().and_then(|port| port.try_clone().ok()) else {
+        return;
+    };
+    std::thread::spawn(move || {
+        let asked = BufReader::new(port).lines().map_while(Result::ok);
+        for _ in asked.filter(|line| line == WHERE) {
+            stacks();
+        }
+    });
+}
+
+/// Has the kernel write to its console what each processor does and where each task is.
+pub(crate) fn stacks() {
+    for key in ["l", "t"] {
+        // A kernel without it has nothing to say.
+        let _ = std::fs::write("/proc/sysrq-trigger", key);
+    }
 }
 
 /// Sends one event. A host that no longer listens is not the guest's problem.

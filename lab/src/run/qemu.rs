@@ -7,14 +7,14 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use luo_lab_protocol::Event;
+use luo_lab_protocol::{Event, WHERE};
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::interrupt;
@@ -23,6 +23,8 @@ use crate::run::scenario::{Clock, Processors};
 const POLL: Duration = Duration::from_millis(50);
 /// How long a guest may take to switch itself off after its last event.
 const GOODBYE: Duration = Duration::from_secs(20);
+/// How long before its time is over a guest is asked where its tasks stand.
+const LAST_WORDS: Duration = Duration::from_secs(15);
 /// The kernel's limit (`COMMAND_LINE_SIZE` on x86), less the final zero.
 const CMDLINE_LIMIT: usize = 2047;
 
@@ -215,6 +217,11 @@ pub fn run(machine: &Machine, on_event: impl FnMut(&Stamped<Event>)) -> Result<R
         if events.is_none() {
             events = accept(&listener, &sender)?;
         }
+        if let Some(events) = &mut events
+            && recorder.is_nearly_late()
+        {
+            events.ask();
+        }
         match receiver.recv_timeout(POLL) {
             Ok(Message::Console(at, line)) => recorder.console(at, line)?,
             Ok(Message::Event(at, line)) => recorder.event(at, line),
@@ -232,7 +239,7 @@ pub fn run(machine: &Machine, on_event: impl FnMut(&Stamped<Event>)) -> Result<R
     // Events may still be on their way from the socket.
     drop(sender);
     if let Some(events) = events {
-        drop(events.join());
+        drop(events.reader.join());
     }
     while let Ok(message) = receiver.try_recv() {
         if let Message::Event(at, line) = message {
@@ -312,6 +319,11 @@ impl<F: FnMut(&Stamped<Event>)> Recorder<F> {
             Err(_) if line.trim().is_empty() => {}
             Err(_) => self.recording.noise.push(line),
         }
+    }
+
+    /// Whether it is asked where it stands, because its time is nearly over.
+    fn is_nearly_late(&self) -> bool {
+        !self.said_done && Instant::now() + LAST_WORDS > self.deadline
     }
 
     /// Whether its time is over. One that said its last word has nothing left to lose.
@@ -446,17 +458,38 @@ impl Drop for Qemu {
     }
 }
 
-type Reader = std::thread::JoinHandle<()>;
+/// The event port of a machine.
+struct Port {
+    /// To the machine.
+    to: UnixStream,
+    reader: std::thread::JoinHandle<()>,
+    asked: bool,
+}
+
+impl Port {
+    /// Asks the machine where its tasks stand, once. It answers on the console, if it can.
+    fn ask(&mut self) {
+        if !self.asked {
+            self.asked = true;
+            // One that cannot be written to has ended, and is seen to have.
+            let _ = writeln!(self.to, "{WHERE}");
+        }
+    }
+}
 
 /// Takes QEMU's connection once it is there.
-fn accept(listener: &UnixListener, sender: &Sender<Message>) -> Result<Option<Reader>> {
+fn accept(listener: &UnixListener, sender: &Sender<Message>) -> Result<Option<Port>> {
     match listener.accept() {
         Ok((stream, _)) => {
             stream.set_nonblocking(false)?;
+            let to = stream.try_clone()?;
             let sender = sender.clone();
-            Ok(Some(std::thread::spawn(move || {
-                read_lines(stream, &sender, Message::Event)
-            })))
+            let reader = std::thread::spawn(move || read_lines(stream, &sender, Message::Event));
+            Ok(Some(Port {
+                to,
+                reader,
+                asked: false,
+            }))
         }
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
         Err(error) => Err(error).context("QEMU's event port"),
