@@ -39,6 +39,13 @@ pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
         let entry = machine.is_completed()?;
         machine.runs()?;
         machine.counts_on()?;
+        // The one that was started first, before luod was asked, is the one that goes on.
+        let waited = machine.lines("QEMU waiting for connection");
+        ensure!(
+            waited == boot,
+            "{waited} have waited for their RAM: {}",
+            machine.log()
+        );
         let before = [("agent and files", begun), ("luo-qemu started", started)];
         tell_steps(machine, boot, before)?;
         measured(machine, boot, &entry)?;
