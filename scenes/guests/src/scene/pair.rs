@@ -17,7 +17,7 @@ use crate::talk;
 const NAMES: [&str; 2] = ["left", "right"];
 
 /// How far they come in a boot, at least.
-const STEP: u64 = 0x800;
+const STEP: u64 = 0x80;
 
 /// What connects them.
 #[derive(Clone, Copy)]
