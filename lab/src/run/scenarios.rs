@@ -407,10 +407,12 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         },
         Scenario {
             when: When::All,
+            cost: 248,
             ..guests::in_kvm("guests-clocks-rust", guests::CLOCKS, ("rust", "rust-next"))
         },
         Scenario {
             when: When::All,
+            cost: 113,
             ..guests::in_kvm(
                 "guests-devices-rust",
                 guests::DEVICES,
