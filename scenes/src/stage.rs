@@ -24,7 +24,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail};
 use luo_varlink::{Target, paths};
-use rustix::process::{Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, Signal, kill_process, pidfd_open};
 
 pub use wait::{PATIENCE, until, within};
 
@@ -146,14 +147,15 @@ impl Stage {
             return Ok(());
         };
         let agent = child_of(manager.id())?;
+        let handle = pidfd_open(agent, PidfdFlags::empty())?;
         manager.kill()?;
         manager.wait()?;
         kill_process(agent, Signal::KILL)?;
-        let path = format!("/proc/{}/stat", agent.as_raw_nonzero());
+        // All of its threads have to be gone: the last one holds its files, and with them the lock that
+        // keeps the agent of the next stage out.
         until("the end of luod", || {
-            // Its new parent takes a while to see that it has ended.
-            let stat = fs::read_to_string(&path).unwrap_or_default();
-            Ok(stat.is_empty() || stat.contains(") Z "))
+            let mut fds = [PollFd::new(&handle, PollFlags::IN)];
+            Ok(poll(&mut fds, Some(&Timespec::default()))? > 0)
         })
     }
 

@@ -9,7 +9,7 @@ use luo_monitor::point::Point;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
 use crate::offload::{self, peer};
-use crate::{keeper, monitor};
+use crate::{keeper, monitor, steps};
 
 /// The step at which a luo-qemu is killed.
 pub(crate) const KILLED_AT: &str = "LUO_QEMU_KILLED_AT";
@@ -50,7 +50,7 @@ pub fn run() -> Option<ExitCode> {
                 ExitCode::FAILURE
             }
         }),
-        keeper::ARGUMENT => Some(match keeper::run(arguments.next()?.as_ref()) {
+        keeper::ARGUMENT => Some(match keeper::run(arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
                 eprintln!("keeper: {why:#}");
@@ -69,8 +69,10 @@ fn strike_at(variable: &str, point: luo_monitor::point::Point) {
     }
 }
 
-/// Kills as from outside, at the step that the test wants: this process, or its QEMU.
+/// Notes the step, and kills as from outside if it is the one that the test wants: this process, or its
+/// QEMU.
 fn strike(point: Point) {
+    steps::note(point);
     let is_here = |name| std::env::var(name).is_ok_and(|word| word == point.word());
     if is_here(KILLED_AT) {
         let _ = kill_process(getpid(), Signal::KILL);

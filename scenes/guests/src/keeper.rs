@@ -3,10 +3,11 @@
 //! come along. The guest needs it, so it stands still after the guest, when all that the guest
 //! has said is in its file, and is back before the guest is.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -22,11 +23,14 @@ use crate::ticks;
 /// The argument that makes a process the keeper, and the name of its workload.
 pub const ARGUMENT: &str = "keeper";
 
-/// The files: what the guest has said, what `luo-qemu` or `luo-vmm` has, and when the guest stopped.
+/// The files of each guest: what it has said, what `luo-qemu` or `luo-vmm` has, and when it stopped.
 pub const FILES: [&str; 4] = ["serial", "luo-qemu.log", "luo-vmm.log", ticks::FILE];
 
-/// Bytes that a file may have.
-const ROOM: u64 = 1 << 20;
+/// Bytes that one of them may have.
+pub const ROOM: u64 = 1 << 20;
+
+/// A file that is kept beside them, and the bytes that it may have.
+pub(crate) type More = (String, u64);
 
 /// Where a file begins, behind its length.
 const HEAD: u64 = 8;
@@ -39,10 +43,12 @@ pub(crate) struct Keeper(Child);
 
 impl Keeper {
     /// Starts one for a stage, and waits until the files of the boot before are there.
-    pub(crate) fn start(stage: &Stage) -> Result<Self> {
+    pub(crate) fn start(stage: &Stage, more: &[More]) -> Result<Self> {
+        let more = more.iter().map(|(file, room)| format!("{room} {file}"));
         let mut keeper = Command::new("/proc/self/exe")
             .arg(ARGUMENT)
             .arg(stage.folder())
+            .args(more)
             .env(paths::RUNTIME_VARIABLE, stage.runtime())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -66,8 +72,10 @@ impl Keeper {
 /// Keeps the files of a folder, until it is killed. It says a line once they are there.
 ///
 /// # Errors
-/// The agent, or a file.
-pub fn run(folder: &Path) -> Result<()> {
+/// The agent, or a file; an argument that names no file.
+pub fn run(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
+    let folder = PathBuf::from(arguments.next().context("no folder is named")?);
+    let folder = folder.as_path();
     let name = SessionName::new(ARGUMENT)?;
     let mut workload = Agent::connect()?.register(ARGUMENT, &[])?;
     if workload
@@ -80,6 +88,13 @@ pub fn run(folder: &Path) -> Result<()> {
     let mut regions = Regions::new();
     for file in FILES {
         regions.create(file, ROOM)?;
+    }
+    for argument in arguments {
+        let (room, file) = argument
+            .to_str()
+            .and_then(|text| text.split_once(' '))
+            .context("a file")?;
+        regions.create(file, room.parse()?)?;
     }
     let session = workload.create_session(&name)?;
     regions.preserve_into(&session)?;
@@ -124,7 +139,9 @@ fn put_back(workload: &mut Workload, name: &SessionName, folder: &Path) -> Resul
         }
         let mut bytes = vec![0; usize::try_from(u64::from_le_bytes(length))?];
         region.file().read_exact_at(&mut bytes, HEAD)?;
-        fs::write(folder.join(file), bytes)?;
+        let path = folder.join(file);
+        fs::create_dir_all(path.parent().context("its folder")?)?;
+        fs::write(path, bytes)?;
     }
     workload.restored()?;
     workload.finish_session(name)?;
@@ -133,7 +150,7 @@ fn put_back(workload: &mut Workload, name: &SessionName, folder: &Path) -> Resul
 
 fn keep(region: &Region, path: &Path) -> Result<()> {
     let bytes = fs::read(path).with_context(|| path.display().to_string())?;
-    if bytes.len() as u64 > ROOM - HEAD {
+    if bytes.len() as u64 > region.size() - HEAD {
         bail!("{} has {} bytes", path.display(), bytes.len());
     }
     region.file().write_all_at(&bytes, HEAD)?;

@@ -13,6 +13,7 @@
 //! | [`monitor`] | as `machine` and `scene`, with `luo-vmm` |
 //! | [`offload`] | as `machine` and `scene`, with `luo-ch` and a peer in place of cloud-hypervisor |
 //! | [`scene`] | what happens, boot by boot |
+//! | `steps` | when a luo-qemu was done with each of its steps |
 //! | [`talk`] | the guest that talks to another one |
 //! | [`ticks`] | when a guest counts, on a clock that goes on over a kexec |
 //! | [`mod@write`] | the guest that writes to its disks |
@@ -27,6 +28,7 @@ pub mod monitor;
 pub mod offload;
 mod patience;
 pub mod scene;
+mod steps;
 pub mod talk;
 pub mod ticks;
 mod watch;

@@ -96,7 +96,7 @@ impl Monitor {
     /// Something does not come up.
     pub fn begin(&self) -> Result<()> {
         self.stage.start_agent(DEADLINES)?;
-        *self.keeper.borrow_mut() = Some(Keeper::start(&self.stage)?);
+        *self.keeper.borrow_mut() = Some(Keeper::start(&self.stage, &[])?);
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 #
 # Two of them count together: who hears a number that is not below his own goes on to the next one,
 # and says it. Who hears nothing for a while says his own again, so a frame that is lost costs time
-# only. Of each 0x400 numbers the first, or the one after it, goes to the serial port as eight
+# only. Of each 0x40 numbers the first, or the one after it, goes to the serial port as eight
 # hexadecimal digits.
 # The card is an NE2000 at 0x300, without interrupts; frames are those of a local experiment (0x88b5).
 
@@ -75,7 +75,7 @@ hear:   movb    $9, %al                 # Reading begins at that page.
         jb      again
         incl    %eax
         movl    %eax, %ebp
-        andw    $0x3ff, %ax
+        andw    $0x3f, %ax
         cmpw    $2, %ax
         jae     say
         movw    $8, %cx

@@ -398,5 +398,7 @@ fn proofs_are_read_and_judged() {
     };
     assert!(wrong_run("chain", false).is_none() && wrong_run("chain", true).is_some());
     assert!(wrong_run("chain-long", true).is_none() && wrong_run("chain-long", false).is_some());
-    assert!(wrong_run("guests-c", true).is_some() && wrong_run("*::x", false).is_none());
+    assert!(
+        wrong_run("guests-gap-timed-rust", true).is_some() && wrong_run("*::x", false).is_none()
+    );
 }

@@ -32,6 +32,9 @@ const NOTES: &str = "/run/luo-qemu";
 /// The argument that says that the guest's processor is KVM's.
 const KVM: &str = "kvm";
 
+/// The argument that says that the machine's time goes by instructions.
+const COUNTED: &str = "counted";
+
 /// The scene that ends in this boot, and then the next one up to its first jump.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
     played::run(
@@ -83,6 +86,7 @@ fn machine(guest: &Guest, scene: &Scene) -> Result<(Machine, PathBuf)> {
     let say = |line: &str| port::progress(line);
     let mut machine = Machine::new(stage, QEMU.as_ref(), Files::Kept, say)?;
     machine.in_kvm = in_kvm;
+    machine.is_counted = guest.args.text(COUNTED).is_some();
     machine.init = guest.started;
     if in_kvm {
         let line = guest.line.clone();

@@ -3,7 +3,7 @@
 
 use super::{BASE_TIMEOUT, Scenes, played, scenario};
 use crate::build::artifact::Artifact;
-use crate::run::scenario::{Expect, Scenario};
+use crate::run::scenario::{Expect, Processors, Scenario};
 
 /// The initramfs, with QEMU in it, has to fit into it, too.
 const SCRATCH: &str = "kho_scratch=32M,192M,32M";
@@ -13,6 +13,9 @@ pub(super) const SCENES: Scenes = &[("update", 2), ("veto", 1), ("damaged", 1)];
 
 /// Those with a guest in KVM: nested virtualization (SVM) in software emulation.
 pub(super) const IN_KVM: Scenes = &[("five", 5), ("two", 2), ("veto", 1), ("qemu-killed", 1)];
+
+/// Those with devices: disks that are written, two guests that talk to each other, NUMA nodes.
+pub(super) const DEVICES: Scenes = &[("disks", 2), ("pair", 2), ("nodes", 2)];
 
 /// That in which a guest looks at its clock over twenty updates in a row.
 pub(super) const CLOCKS: Scenes = &[("twenty", 20)];
@@ -86,5 +89,19 @@ pub(super) fn in_kvm(
     let mut scenario = guests(name, scenes, kernels, 147);
     scenario.needs = &[Artifact::Qemu, Artifact::Kvm];
     scenario.args.push("kvm:yes".to_owned());
+    scenario
+}
+
+/// The same on a machine whose time goes by instructions: how long a guest stands still does not depend
+/// on what else the host does.
+pub(super) fn counted(
+    name: &str,
+    scenes: Scenes,
+    kernels: (&'static str, &'static str),
+) -> Scenario {
+    let mut scenario = in_kvm(name, scenes, kernels);
+    scenario.processors = Processors::COUNTED;
+    scenario.args.push("counted:yes".to_owned());
+    scenario.cost = 118;
     scenario
 }

@@ -11,6 +11,9 @@ use crate::machine::Machine;
 use crate::patience::PATIENCE;
 use crate::write::{self, ROUND};
 
+/// Bytes that a disk's file may have.
+const ROOM: u64 = 10 << 20;
+
 pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
     let growing = machine.path("growing");
     if boot == 0 {
@@ -19,6 +22,10 @@ pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
     }
     let drive = format!("file={},format=qcow2,if=virtio", growing.display());
     machine.extra = vec!["-drive".into(), drive];
+    // Where no disk goes over the jump the keeper does it.
+    machine.kept = ["disk", "growing"]
+        .map(|disk| (disk.to_owned(), ROOM))
+        .into();
     machine.begin()?;
     machine.start()?;
     if boot > 0 {

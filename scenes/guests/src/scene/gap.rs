@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use luo_sys::clock;
 use luo_varlink::{HistoryEntry, Phase, TimelineKind};
 
 use crate::machine::{GUEST, Machine};
-use crate::monitor;
+use crate::{monitor, steps};
 
-/// How far what they say may be apart.
+/// How far what they say may be apart, on a machine whose time goes by its instructions, as the two
+/// below. Where the host does something else, too, each of them may stand for as long as that takes
+/// between two lines that follow each other.
 const APART: Duration = Duration::from_millis(50);
 
 /// From when a guest is asked to stand still to the jump.
@@ -26,13 +29,25 @@ const MACHINE: &str = "pc-i440fx-9.0";
 /// Updates in a row, each measured.
 pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
     machine.kind = MACHINE;
+    machine.notes_steps = true;
     machine.begin()?;
+    let begun = clock::ticks();
     machine.start()?;
+    let started = clock::ticks();
     machine.watch_ticks()?;
     if boot > 0 {
         let entry = machine.is_completed()?;
         machine.runs()?;
         machine.counts_on()?;
+        // The one that was started first, before luod was asked, is the one that goes on.
+        let waited = machine.lines("QEMU waiting for connection");
+        ensure!(
+            waited == boot,
+            "{waited} have waited for their RAM: {}",
+            machine.log()
+        );
+        let before = [("agent and files", begun), ("luo-qemu started", started)];
+        tell_steps(machine, boot, before)?;
         measured(machine, boot, &entry)?;
     }
     machine.runs()?;
@@ -41,6 +56,41 @@ pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
         3 => Ok(()),
         _ => machine.jump(),
     }
+}
+
+/// Says how long each step took, from when the guest was asked to stand still to when it went on.
+fn tell_steps(machine: &Machine, boot: usize, before: [(&str, Option<u64>); 2]) -> Result<()> {
+    let khz = u64::from(monitor::khz()?);
+    let log = machine.log();
+    let steps = steps::read(&log);
+    let asked = steps.iter().rposition(|(word, _)| *word == "freeze");
+    let asked = asked.context("no step was noted")?;
+    let registered = steps.iter().rposition(|(word, _)| *word == "registered");
+    let registered = registered
+        .filter(|&at| at > asked)
+        .context("none since the jump")?;
+    let init = machine.init.context("nobody knows when this boot began")?;
+    let before = before
+        .into_iter()
+        .filter_map(|(word, ticks)| Some((word, ticks?)));
+    let after = before.chain(steps[registered..].iter().copied());
+    for (what, from, steps) in [
+        (
+            "asked to stand still",
+            steps[asked].1,
+            steps[asked..registered].to_vec(),
+        ),
+        ("the first program of this boot", init, after.collect()),
+    ] {
+        let steps = steps
+            .iter()
+            .map(|(word, ticks)| format!("{word} {} ms", ticks.saturating_sub(from) / khz));
+        machine.say(&format!(
+            "hop {boot}: from {what}: {}",
+            steps.collect::<Vec<_>>().join(", ")
+        ));
+    }
+    Ok(())
 }
 
 fn measured(machine: &Machine, boot: usize, entry: &HistoryEntry) -> Result<()> {
@@ -68,6 +118,9 @@ fn measured(machine: &Machine, boot: usize, entry: &HistoryEntry) -> Result<()> 
         kernels.as_millis(),
         after.as_millis(),
     ));
+    if !machine.is_counted {
+        return Ok(());
+    }
     for (who, said) in [("luo-qemu", by_monitor), ("luod", by_agent)] {
         let apart = said.abs_diff(by_guest);
         ensure!(apart <= APART, "{who} is {} ms apart", apart.as_millis());

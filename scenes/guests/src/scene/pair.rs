@@ -17,7 +17,7 @@ use crate::talk;
 const NAMES: [&str; 2] = ["left", "right"];
 
 /// How far they come in a boot, at least.
-const STEP: u64 = 0x800;
+const STEP: u64 = 0x80;
 
 /// What connects them.
 #[derive(Clone, Copy)]
@@ -50,6 +50,9 @@ fn ip(words: &str) -> Result<()> {
 }
 
 fn run(machine: &mut Machine, boot: usize, cable: Cable) -> Result<()> {
+    for name in NAMES {
+        machine.keep_beside(name);
+    }
     machine.begin()?;
     let [mut left, mut right] = [machine.beside(NAMES[0])?, machine.beside(NAMES[1])?];
     for (one, other) in [(&mut left, NAMES[1]), (&mut right, NAMES[0])] {
@@ -88,7 +91,7 @@ fn run(machine: &mut Machine, boot: usize, cable: Cable) -> Result<()> {
         ensure!(one.lines("for an update: ") == 0, "{}", one.log());
     }
     match boot {
-        2 => Ok(()),
+        2 => [left, right].iter().try_for_each(Machine::end_guest),
         _ => left.jump(),
     }
 }
