@@ -17,6 +17,7 @@ mod close;
 mod crash_model;
 mod dependencies;
 mod device_files;
+mod early_freeze;
 mod end_of_update;
 mod events;
 mod exhaustive;
