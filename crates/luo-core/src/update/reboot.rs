@@ -21,7 +21,7 @@ use crate::update::files::unfreeze_files;
 use crate::update::freeze::{freeze_all, Asked};
 use crate::update::image::{Image, Legacy};
 use crate::update::loss::{lose_what_is_in_hands, regain, tell_the_rest, trim_lost, Obstacle};
-use crate::update::transition::{begin_reboot, prepare_all, undo_all};
+use crate::update::transition::{begin_reboot, prepare_all, undo_all, unfreeze_all};
 use crate::update::Report;
 
 /// The administrator's choices about a reboot.
@@ -82,6 +82,8 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report,
             Err(fail(host, Event::Freeze, why))
         }
         Err(why) => {
+            // What was frozen before the others: everything is to be usable again.
+            unfreeze_all(host);
             let state = host.now(|engine| engine.update.fail(None, why));
             host.transition_failed(None, state, &why);
             close_orphans(host);
