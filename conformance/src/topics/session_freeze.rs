@@ -28,8 +28,6 @@ pub(super) const CASES: &[Case] = &[
     here("its-handlers-are-asked-once", asked_once).but(&[missing(NO_CONTRACT)]),
     here("it-does-not-change", fixed).but(&[missing(NO_CONTRACT)]),
     here("queries-go-on", queries).but(&[missing(NO_CONTRACT)]),
-    here("twice-is-ebusy", twice).but(&[missing(NO_CONTRACT)]),
-    here("reserved-must-be-zero", reserved).but(&[missing(NO_CONTRACT)]),
     here("short-argument-is-einval", short).but(&[missing(NO_CONTRACT)]),
     here("its-close-undoes-it", close).but(&[missing(NO_CONTRACT)]),
     here("a-cancel-undoes-it", cancel).but(&[missing(NO_CONTRACT)]),
@@ -129,36 +127,13 @@ fn queries(_: &mut Context<'_>) -> Result<()> {
     state_is(&device, State::Normal)
 }
 
-fn twice(_: &mut Context<'_>) -> Result<()> {
-    let early = session(&device()?, "early", 1)?;
-    early.freeze()?;
-    refused(early.freeze(), Errno::EBUSY)
-}
-
-fn raw_freeze(session: &Session, size: u32, reserved: u32) -> luo_sys::Result<()> {
-    let mut argument = SessionFreeze { size, reserved };
-    raw::ioctl(session, contract::SESSION_FREEZE, argument.as_mut_bytes()).map(drop)
-}
-
-fn reserved(_: &mut Context<'_>) -> Result<()> {
-    let device = device()?;
-    session(&device, "first", 0)?.freeze()?;
-    let session = session(&device, "reserved", 1)?;
-    refused(raw_freeze(&session, 8, 1), Errno::EINVAL)?;
-    same(
-        "its files",
-        statuses(&session)?,
-        vec![FileStatus::Preserved],
-    )?;
-    Ok(raw_freeze(&session, 8, 0)?)
-}
-
 fn short(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     session(&device, "first", 0)?.freeze()?;
     let session = session(&device, "short", 1)?;
     for size in [0, 4, 7] {
-        let answer = raw_freeze(&session, size, 0);
+        let mut argument = SessionFreeze { size, reserved: 0 };
+        let answer = raw::ioctl(&session, contract::SESSION_FREEZE, argument.as_mut_bytes());
         refused(answer, Errno::EINVAL).with_context(|| format!("size {size}"))?;
     }
     Ok(session.freeze()?)

@@ -484,6 +484,7 @@ fn both_ends_of_a_pipe_are_frozen_with_the_pauses_of_a_call() {
     host.register(TestHandler::PIPES);
     host.admit().unwrap();
     host.arm();
+    host.open().unwrap();
     let session = host.claim("pipes").unwrap();
     let end = host.retrieve(session, 1).unwrap();
     assert_eq!(host.pipe_of(&end).held, [(b"kept".to_vec(), false)]);
