@@ -82,8 +82,10 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report,
             Err(fail(host, Event::Freeze, why))
         }
         Err(why) => {
-            // What was frozen before the others: everything is to be usable again.
+            // Also what was frozen before the others, and what calls have in their hands: everything
+            // is to be usable again.
             unfreeze_all(host);
+            regain(host);
             let state = host.now(|engine| engine.update.fail(None, why));
             host.transition_failed(None, state, &why);
             close_orphans(host);

@@ -304,7 +304,7 @@ fn a_session_that_is_frozen_before_the_others() {
         early: true,
         ..ONE_FILE
     };
-    check(config, 50_000);
+    check(config, 500_000);
     // The second file's veto undoes what was done to the first.
     let vetoed = Config {
         files: [2, 0],
@@ -312,7 +312,7 @@ fn a_session_that_is_frozen_before_the_others() {
         kills: 0,
         ..config
     };
-    check(vetoed, 10_000);
+    check(vetoed, 200_000);
     if whole() {
         let files = [2, 1];
         let config = Config { files, ..config };
