@@ -34,8 +34,8 @@ impl Session {
 
     /// Freezes this session before all others are, so that it does not make the blackout of all
     /// longer: its handlers have their last look now. From here on it does not change, and what is
-    /// written to its files may not arrive. Its close undoes that, and so does all that calls the
-    /// update off.
+    /// written to its files may not arrive. Its close undoes that, and so does all that calls an
+    /// update off: a cancel, or a freeze or a reboot that fails. Nothing else does.
     ///
     /// # Errors
     /// The session is as before.
