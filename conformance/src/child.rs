@@ -92,6 +92,8 @@ pub enum Step {
     Create,
     /// It has preserved a file in it, under [`TOKEN`].
     Preserve,
+    /// It has frozen that session before all others are.
+    FreezeSession,
     /// It has registered a file on the device.
     Register,
     /// It has a session with a file, and the machine is prepared.
@@ -146,10 +148,11 @@ impl Role {
 
 impl Step {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Open,
         Self::Create,
         Self::Preserve,
+        Self::FreezeSession,
         Self::Register,
         Self::Prepare,
         Self::Freeze,
@@ -234,10 +237,13 @@ fn own(step: Step, session: &str, input: &OwnedFd) -> Result<Luggage> {
     match step {
         Step::Open => {}
         Step::Register => drop(device.fd_preserve(input)?),
-        Step::Create | Step::Preserve | Step::Prepare | Step::Freeze => {
+        Step::Create | Step::Preserve | Step::FreezeSession | Step::Prepare | Step::Freeze => {
             let session = device.create_session(&name(session))?;
             if step != Step::Create {
                 session.preserve_fd(input, TOKEN)?;
+            }
+            if step == Step::FreezeSession {
+                session.freeze()?;
             }
             if matches!(step, Step::Prepare | Step::Freeze) {
                 device.prepare()?;

@@ -46,6 +46,7 @@ fn layouts() -> String {
     layouts! {
         "liveupdate_fd" = rfc::LiveupdateFd { fd flags token }
         "liveupdate_unpreserve_fd" = UnpreserveFd { size reserved token }
+        "liveupdate_session_freeze" = SessionFreeze { size reserved }
         "liveupdate_dependency" = Dependency { size flags token on_token on_session }
         "liveupdate_list" = List {
             size flags cursor entries entry_size capacity count reserved total token
@@ -82,6 +83,7 @@ fn calls() -> String {
         "LIVEUPDATE_IOCTL_EVENT_CANCEL" = rfc::EVENT_CANCEL;
         "LIVEUPDATE_IOCTL_EVENT_FINISH" = rfc::EVENT_FINISH;
         "LIVEUPDATE_IOCTL_UNPRESERVE_FD" = UNPRESERVE_FD;
+        "LIVEUPDATE_SESSION_FREEZE" = SESSION_FREEZE;
         "LIVEUPDATE_IOCTL_ADD_DEPENDENCY" = ADD_DEPENDENCY;
         "LIVEUPDATE_IOCTL_DROP_DEPENDENCY" = DROP_DEPENDENCY;
         "LIVEUPDATE_IOCTL_LIST_FILES" = LIST_FILES;
@@ -124,6 +126,7 @@ fn values() -> String {
         "LIVEUPDATE_SESSION_CLAIMED" = SESSION_CLAIMED;
         "LIVEUPDATE_SESSION_UNFINISHED" = SESSION_UNFINISHED;
         "LIVEUPDATE_SESSION_OF_DEVICE" = SESSION_OF_DEVICE;
+        "LIVEUPDATE_SESSION_FROZEN" = SESSION_FROZEN;
         "LIVEUPDATE_PARTICIPANT_FILE_HANDLER" = PARTICIPANT_FILE_HANDLER;
         "LIVEUPDATE_PARTICIPANT_FLB" = PARTICIPANT_FLB;
         "LIVEUPDATE_PARTICIPANT_SUBSYSTEM" = PARTICIPANT_SUBSYSTEM;
@@ -143,6 +146,7 @@ fn values() -> String {
         "LIVEUPDATE_FEATURE_POLL" = FEATURE_POLL;
         "LIVEUPDATE_FEATURE_MANY_OPENERS" = FEATURE_MANY_OPENERS;
         "LIVEUPDATE_FEATURE_ACCESS_MODE" = FEATURE_ACCESS_MODE;
+        "LIVEUPDATE_FEATURE_SESSION_FREEZE" = FEATURE_SESSION_FREEZE;
     }
 }
 

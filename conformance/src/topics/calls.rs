@@ -36,7 +36,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Numbers that belong to nobody, on neither file.
-const UNKNOWN: [u32; 9] = [0x02, 0x08, 0x3f, 0x44, 0x7f, 0x89, 0x90, 0xc0, 0xff];
+const UNKNOWN: [u32; 9] = [0x02, 0x08, 0x3f, 0x44, 0x7f, 0x8a, 0x90, 0xc0, 0xff];
 
 fn session() -> Result<Session> {
     Ok(device()?.create_session(&name("calls"))?)

@@ -216,6 +216,27 @@ table! {
         "frozen" EBUSY FROZEN, |s| s.session.unpreserve_fd(Token(1));
         "bad-address" EFAULT CONTRACT, |s| s.nowhere(&s.session, contract::UNPRESERVE_FD);
     }
+    SESSION_FREEZE {
+        "reserved" EINVAL CONTRACT, |s| s.reserved(contract::SESSION_FREEZE, 8);
+        "incoming" EINVAL CONTRACT_CLAIMED, |s| s.session.freeze();
+        "frozen" EBUSY CONTRACT, |s| {
+            // The second time it is frozen already.
+            let _ = s.session.freeze();
+            s.session.freeze()
+        };
+        "all-frozen" EBUSY FROZEN, |s| s.session.freeze();
+        "dependency-missing" ENOLINK CONTRACT, |s| {
+            let _ = s.session.add_dependency(Token(1), Needed::Here(Token(2)));
+            let _ = s.session.unpreserve_fd(Token(2));
+            s.session.freeze()
+        };
+        "handler-fails" EFBIG failing(CONTRACT, Fault::Freeze(ODD)), |s| {
+            let _ = s.session.preserve_fd(&s.registered, Token(3));
+            s.session.freeze()
+        };
+        "bad-address" EFAULT CONTRACT, |s| s.nowhere(&s.session, contract::SESSION_FREEZE);
+        "no-answer" EFAULT CONTRACT, |s| s.freeze_unanswered();
+    }
     ADD_DEPENDENCY {
         "flags" EINVAL CONTRACT,
             |s| s.dependency(contract::ADD_DEPENDENCY, |odd| odd.flags = 4);

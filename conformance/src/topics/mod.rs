@@ -41,6 +41,7 @@ mod retrieve;
 mod rfc_files;
 mod rust_participant;
 mod scale;
+mod session_freeze;
 mod states;
 mod subsystems;
 mod sysfs;
@@ -95,6 +96,7 @@ pub const TOPICS: &[Topic] = &[
     topic("log", log::CASES),
     topic("closing", closing::CASES),
     topic("late", late::CASES),
+    topic("session-freeze", session_freeze::CASES),
     topic("implicit", implicit::CASES),
     topic("image", image::CASES),
     topic("carry", carry::CASES),

@@ -14,9 +14,10 @@ pub use self::kinds::{DescriptorKind, Entries, Form, On, Origin, When, Who};
 use core::mem::{offset_of, size_of};
 
 use crate::contract::{
-    Dependency, DependencyInfo, Failure, FileInfo, Info, List, ParticipantInfo, SessionInfo,
-    UnpreserveFd, ADD_DEPENDENCY, DROP_DEPENDENCY, GET_FAILURE, GET_INFO, LIST_DEPENDENCIES,
-    LIST_FILES, LIST_INCOMING, LIST_OUTGOING, LIST_PARTICIPANTS, LIST_SESSIONS, UNPRESERVE_FD,
+    Dependency, DependencyInfo, Failure, FileInfo, Info, List, ParticipantInfo, SessionFreeze,
+    SessionInfo, UnpreserveFd, ADD_DEPENDENCY, DROP_DEPENDENCY, GET_FAILURE, GET_INFO,
+    LIST_DEPENDENCIES, LIST_FILES, LIST_INCOMING, LIST_OUTGOING, LIST_PARTICIPANTS, LIST_SESSIONS,
+    SESSION_FREEZE, UNPRESERVE_FD,
 };
 use crate::errno::Errno;
 use crate::rfc::{
@@ -45,6 +46,8 @@ pub enum Name {
     GetName,
     /// [`UNPRESERVE_FD`].
     UnpreserveFd,
+    /// [`SESSION_FREEZE`].
+    SessionFreeze,
     /// [`ADD_DEPENDENCY`].
     AddDependency,
     /// [`DROP_DEPENDENCY`].
@@ -87,6 +90,12 @@ const REGISTERS: When = When::In(UNFIXED, Errno::EBUSY);
 
 /// A preserved file may change; later, one that took part is fixed.
 const CHANGES: When = When::OrLate(UNFIXED, Errno::EBUSY);
+
+/// A session may be frozen before the others as long as they are not.
+const FREEZES: When = When::OrLate(
+    &[State::Normal, State::Prepared, State::Updated],
+    Errno::EBUSY,
+);
 
 /// One call.
 #[derive(Clone, Copy, Debug)]
@@ -249,6 +258,21 @@ pub const CALLS: &[Call] = {
                 N::UnpreserveFd,
                 "UNPRESERVE_FD",
                 UNPRESERVE_FD,
+                Contract,
+                Session,
+            )
+        },
+        Call {
+            form: Form::sized::<SessionFreeze>(),
+            when: FREEZES,
+            errors: &[E::EINVAL, E::EBUSY, E::ENOLINK],
+            asks: true,
+            does: "freezes an outgoing session before the others; from then on it does not \
+                   change, and no later freeze asks its handlers again",
+            ..call(
+                N::SessionFreeze,
+                "SESSION_FREEZE",
+                SESSION_FREEZE,
                 Contract,
                 Session,
             )
@@ -527,7 +551,7 @@ mod tests {
             found(LIST_FILES, DescriptorKind::Session),
             Ok(Name::ListFiles)
         );
-        assert_eq!(found(0xBA89, DescriptorKind::Device), Err(Errno::ENOTTY));
+        assert_eq!(found(0xBA8A, DescriptorKind::Device), Err(Errno::ENOTTY));
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! | [`GET_INFO`] | device | 0x86 | [`Info`] |
 //! | [`LIST_PARTICIPANTS`] | device | 0x87 | [`List`] of [`ParticipantInfo`] |
 //! | [`GET_FAILURE`] | device | 0x88 | [`Failure`] |
+//! | [`SESSION_FREEZE`] | session | 0x89 | [`SessionFreeze`] |
 //!
 //! On the device, the calls on files mean those of the open instance: what was
 //! registered through [`crate::rfc::FD_PRESERVE`] on this very descriptor. With
@@ -50,6 +51,11 @@ pub const LIST_PARTICIPANTS: u32 = io(0x87);
 /// Says why the last transition failed; argument [`Failure`].
 pub const GET_FAILURE: u32 = io(0x88);
 
+/// Freezes an outgoing session before all others are; argument [`SessionFreeze`]. Name, argument
+/// and meaning are those of `LIVEUPDATE_SESSION_FREEZE` as it was proposed for mainline in October
+/// 2026. Its number there is not settled, so this one is the project's own.
+pub const SESSION_FREEZE: u32 = io(0x89);
+
 /// Argument of [`UNPRESERVE_FD`]: 16 bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -60,6 +66,16 @@ pub struct UnpreserveFd {
     pub reserved: u32,
     /// In: the token.
     pub token: u64,
+}
+
+/// Argument of [`SESSION_FREEZE`]: 8 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SessionFreeze {
+    /// In: bytes of this structure as the program knows it.
+    pub size: u32,
+    /// In: must be zero.
+    pub reserved: u32,
 }
 
 /// [`Dependency::flags`], [`DependencyInfo::flags`]: the file that is needed was
@@ -160,7 +176,8 @@ pub struct FileInfo {
     pub status: u32,
     /// An error number, positive, or 0. Of a file that is [`FILE_INCOMING`]: EAGAIN, it waits
     /// for its handler, which is not here yet; ENOTCONN, it was asked for and needs one of another
-    /// session that is not restored; [`LIST_DEPENDENCIES`] shows which.
+    /// session that is not restored; [`LIST_DEPENDENCIES`] shows which. Of one that is
+    /// [`FILE_PRESERVED`]: its handler's veto, because of which [`SESSION_FREEZE`] has failed.
     pub error: u32,
     /// Files it needs.
     pub dependencies: u32,
@@ -197,6 +214,8 @@ pub const SESSION_UNFINISHED: u32 = 5;
 
 /// [`SessionInfo::flags`]: the files of one open instance of the device.
 pub const SESSION_OF_DEVICE: u32 = 1;
+/// The same: outgoing, and frozen by [`SESSION_FREEZE`].
+pub const SESSION_FROZEN: u32 = 2;
 
 /// One session: 96 bytes.
 #[repr(C)]
@@ -210,7 +229,7 @@ pub struct SessionInfo {
     pub direction: u32,
     /// One of `SESSION_*`.
     pub state: u32,
-    /// 0 or [`SESSION_OF_DEVICE`].
+    /// [`SESSION_OF_DEVICE`], [`SESSION_FROZEN`], or 0.
     pub flags: u32,
     /// Zero.
     pub reserved: u32,
@@ -255,6 +274,8 @@ pub const FEATURE_POLL: u64 = 16;
 pub const FEATURE_MANY_OPENERS: u64 = 32;
 /// The access mode of a file comes back as it was.
 pub const FEATURE_ACCESS_MODE: u64 = 64;
+/// One session can be frozen before the others.
+pub const FEATURE_SESSION_FREEZE: u64 = 128;
 
 /// Argument of [`GET_INFO`]: 208 bytes, the first form 184.
 #[repr(C)]
@@ -414,6 +435,7 @@ macro_rules! arguments {
 
 arguments! {
     UnpreserveFd: 16, 16;
+    SessionFreeze: 8, 8;
     Dependency: 88, 96;
     List: 56, 56;
     Info: 184, 208;

@@ -95,9 +95,12 @@ where
         Name::EventCancel => event(ops::cancel(host)),
         Name::EventFinish => event(ops::finish_update(host, |_| ())),
         // The table has these on a session only.
-        Name::PreserveFd | Name::RetrieveFd | Name::Finish | Name::GetName | Name::UnpreserveFd => {
-            Err(Errno::ENOTTY)
-        }
+        Name::PreserveFd
+        | Name::RetrieveFd
+        | Name::Finish
+        | Name::GetName
+        | Name::UnpreserveFd
+        | Name::SessionFreeze => Err(Errno::ENOTTY),
     }
 }
 
@@ -130,6 +133,7 @@ where
         Name::Finish => request.finish_session(id),
         Name::GetName => request.get_name(id),
         Name::UnpreserveFd => request.unpreserve_file(id),
+        Name::SessionFreeze => request.freeze_session(id),
         Name::AddDependency => request.add_dependency(Some(id)),
         Name::DropDependency => request.drop_dependency(Some(id)),
         Name::ListFiles => request.list_files(id),

@@ -4,7 +4,7 @@
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
 use luo_core::{
-    Actor, Compat, Error, Failure, FileName, Losses, Part, RootFields, SessionName, Whom,
+    Actor, Compat, Error, Failure, FileName, Losses, Part, RootFields, SessionId, SessionName, Whom,
 };
 
 use crate::host::{CallHost, Level};
@@ -144,6 +144,26 @@ pub(crate) fn closed_pending(host: &impl CallHost, of: Part, name: &SessionName,
              the first call on the next open of /dev/liveupdate tries again"
         ),
     );
+}
+
+/// A session could not be frozen before the others. The caller learns an errno; the log says by
+/// which file. A refusal that names none is no news.
+pub(crate) fn not_frozen(host: &impl CallHost, id: SessionId, why: &Error) {
+    let named = matches!(
+        why,
+        Error::Veto { .. } | Error::NeededFirst { .. } | Error::Misses { .. }
+    );
+    if !named {
+        return;
+    }
+    let (info, of) = host.now(|engine| (engine.session_info(id), engine.part_of_session(id)));
+    if let Some((name, _)) = info {
+        host.say_now_and_then(
+            of,
+            Level::Warning,
+            format_args!("session \"{name}\" is not frozen: {why}"),
+        );
+    }
 }
 
 /// A transition has ended well, after so many microseconds.

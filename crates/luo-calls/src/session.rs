@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! The calls on a session's descriptor alone, and its last close.
 
-use luo_abi::contract::UnpreserveFd;
+use luo_abi::contract::{SessionFreeze, UnpreserveFd};
 use luo_abi::errno::Errno;
 use luo_abi::uapi::{Finish, GetName, PreserveFd, RetrieveFd};
 use luo_core::{ops, SessionId};
@@ -45,6 +45,19 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         }
         answer.write(&call)?;
         ops::unpreserve_file(self.host, id, call.token).map_err(|why| why.errno())
+    }
+
+    /// SESSION_FREEZE.
+    pub(crate) fn freeze_session(&self, id: SessionId) -> Result<(), Errno> {
+        let (call, answer) = self.read::<SessionFreeze>()?;
+        if call.reserved != 0 {
+            return Err(Errno::EINVAL);
+        }
+        answer.write(&call)?;
+        ops::freeze_session(self.host, id).map_err(|why| {
+            log::not_frozen(self.host, id, &why);
+            why.errno()
+        })
     }
 
     /// RETRIEVE_FD.

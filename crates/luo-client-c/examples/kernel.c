@@ -25,10 +25,15 @@ static void leave(int device, const char *image)
     int kernel = open(image, O_RDONLY | O_CLOEXEC);
     int memory = memfd_create("ram", MFD_CLOEXEC);
     int session = check(luo_device_create_session(device, "guest-7"), "create");
+    int frozen;
 
     if (pwrite(memory, "hello", 5, 0) != 5)
         exit(1);
     check(luo_session_preserve_fd(session, memory, 7), "preserve");
+    /* It is done with its memory. A kernel that cannot freeze it now does so with all others. */
+    frozen = luo_session_freeze(session);
+    if (frozen != -ENOTTY && frozen != -EINVAL)
+        check(frozen, "freeze");
     check(luo_kexec_load(kernel, -1, ""), "load");
     check(luo_kexec_execute(), "jump");
 }

@@ -128,6 +128,13 @@ int luo_session_preserve_fd(int session, int fd, uint64_t token);
 // the file took part in a prepare; ENOTTY, EINVAL: the kernel cannot do that.
 int luo_session_unpreserve_fd(int session, uint64_t token);
 
+// Freezes a session for the next kernel before all others are, so that it does not make the
+// blackout of all longer. From then on it does not change, and what is written to its files may
+// not arrive; closing it undoes that. Gives 0, or EBUSY: it is frozen already, or another session
+// that needs it is to be frozen first; EINVAL: it is of the previous kernel; ENOLINK: a file needs
+// one that is not there; ENOTTY, EINVAL: the kernel cannot do that; or what a file's handler says.
+int luo_session_freeze(int session);
+
 // Takes back a file. Gives its descriptor, or ENOENT: nothing was preserved under this
 // token; ENOTCONN: it needs a file that its owner has not taken back yet, so try again;
 // EAGAIN: its handler is not here yet, so try again when its kernel module is loaded;

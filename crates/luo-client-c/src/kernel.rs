@@ -73,6 +73,21 @@ pub unsafe extern "C" fn luo_session_unpreserve_fd(session: c_int, token: u64) -
     })
 }
 
+/// Freezes a session for the next kernel before all others are, so that it does not make the
+/// blackout of all longer. From then on it does not change, and what is written to its files may
+/// not arrive; closing it undoes that. Gives 0, or EBUSY: it is frozen already, or another session
+/// that needs it is to be frozen first; EINVAL: it is of the previous kernel; ENOLINK: a file needs
+/// one that is not there; ENOTTY, EINVAL: the kernel cannot do that; or what a file's handler says.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn luo_session_freeze(session: c_int) -> c_int {
+    call(|| {
+        // SAFETY: the caller keeps the rules of the crate.
+        let session = unsafe { self::session(session) }?;
+        session.freeze()?;
+        Ok(0)
+    })
+}
+
 /// Takes back a file. Gives its descriptor, or ENOENT: nothing was preserved under this
 /// token; ENOTCONN: it needs a file that its owner has not taken back yet, so try again;
 /// EAGAIN: its handler is not here yet, so try again when its kernel module is loaded;

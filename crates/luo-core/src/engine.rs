@@ -13,7 +13,7 @@ pub(crate) mod outgoing;
 mod sessions;
 pub(crate) mod under_way;
 
-pub(crate) use self::files::{arrange_from_first, arrange_session, backwards_in, Backwards};
+pub(crate) use self::files::{arrange_session, backwards_in, order_session, Backwards};
 
 use core::task::Poll;
 

@@ -53,6 +53,31 @@ pub enum Error {
     Prepared,
     /// State is frozen: the machine is on its way into the next kernel. EBUSY.
     Frozen,
+    /// The session is frozen before the others, and does not change. EBUSY.
+    SessionFrozen,
+    /// A handler refuses to freeze a file of the session; its error.
+    Veto {
+        /// The token of the file.
+        token: u64,
+        /// Its handler.
+        handler: Compat,
+        /// What it says.
+        errno: Errno,
+    },
+    /// A file of the session is needed by another session's, which has to be frozen first. EBUSY.
+    NeededFirst {
+        /// The token of the file.
+        token: u64,
+        /// The file that needs it.
+        by: FileName,
+    },
+    /// A file of the session needs one that is not there. ENOLINK.
+    Misses {
+        /// The token of the file.
+        token: u64,
+        /// The file that is needed.
+        on: FileName,
+    },
     /// The event is not legal in this state. EINVAL.
     Illegal {
         /// The event.
@@ -178,14 +203,16 @@ impl Error {
             | Self::AlreadyPreserved
             | Self::Prepared
             | Self::Frozen
+            | Self::SessionFrozen
+            | Self::NeededFirst { .. }
             | Self::NotUpdated
             | Self::Needed { .. }
             | Self::UserHasIt
             | Self::Unhandled { .. }
             | Self::CannotFinish { .. } => Errno::EBUSY,
             Self::DependencyCycle => Errno::ELOOP,
-            Self::DependencyFailed { errno, .. } => *errno,
-            Self::NotCarried(_) => Errno::ENOLINK,
+            Self::DependencyFailed { errno, .. } | Self::Veto { errno, .. } => *errno,
+            Self::NotCarried(_) | Self::Misses { .. } => Errno::ENOLINK,
             Self::Lost(_) => Errno::ENOTRECOVERABLE,
             Self::Stale => Errno::ESTALE,
             Self::Full | Self::TooManyDependencies | Self::TooDense => Errno::ENOSPC,
@@ -241,6 +268,22 @@ impl fmt::Display for Error {
             Self::Full => f.write_str("the handover format has no more room"),
             Self::Prepared => f.write_str("prepared for the update"),
             Self::Frozen => f.write_str("frozen for the update"),
+            Self::SessionFrozen => f.write_str("the session is frozen before the others"),
+            Self::Veto {
+                token,
+                handler,
+                errno,
+            } => write!(
+                f,
+                "handler {handler} does not freeze token {token:#x}: {errno}"
+            ),
+            Self::NeededFirst { token, by } => write!(
+                f,
+                "token {token:#x} is needed by {by}, which is to be frozen first"
+            ),
+            Self::Misses { token, on } => {
+                write!(f, "token {token:#x} needs {on}, which is not there")
+            }
             Self::Illegal { event, state } => write!(f, "no {event} in state {state}"),
             Self::NotUpdated => f.write_str("nothing to restore in this state"),
             Self::AlreadyRestored => f.write_str("the file is restored already"),

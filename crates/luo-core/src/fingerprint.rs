@@ -130,6 +130,7 @@ impl<H: Host> Engine<H> {
                         let took_part = self.update.took_part(way.made);
                         let carries = way.carries.is_some();
                         flags(&[way.closed, way.undone, carries, took_part], into);
+                        kind(&way.early, into);
                     }
                     Way::Incoming(way) => flags(
                         &[
@@ -159,7 +160,13 @@ impl<H: Host> Engine<H> {
             FileWay::Outgoing(way) => {
                 let took_part = way.made.is_some_and(|made| self.update.took_part(made));
                 flags(
-                    &[way.registered, way.frozen, took_part, way.lost.is_some()],
+                    &[
+                        way.registered,
+                        way.frozen,
+                        way.veto.is_some(),
+                        took_part,
+                        way.lost.is_some(),
+                    ],
                     into,
                 );
             }

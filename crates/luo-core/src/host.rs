@@ -63,6 +63,8 @@ pub struct Preserved<H: Host> {
 pub struct Outgoing<'a, H: Host> {
     /// The file that was preserved.
     pub file: &'a H::File,
+    /// Whether a program's call is at it, and not a transition.
+    pub in_call: bool,
     /// The handler's handle.
     pub data: u64,
     /// The handler's state.
@@ -269,7 +271,8 @@ pub trait FileCallbacks<H: Host>: Clone + PartialEq {
     fn preserve(&self, host: &H, of: &Subject, file: &H::File) -> Result<Preserved<H>, Errno>;
     /// Undoes `preserve`.
     fn unpreserve(&self, host: &H, file: Outgoing<'_, H>);
-    /// Last look before the kexec; the answer is the handle to hand over.
+    /// Last look before the kexec; the answer is the handle to hand over. The kexec may be some
+    /// time away: a session can be frozen before the others.
     ///
     /// # Errors
     /// The handler's veto.

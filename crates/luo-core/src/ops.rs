@@ -11,6 +11,7 @@
 //! | [`preserve_file`] | PRESERVE_FD |
 //! | [`unpreserve_file`] | UNPRESERVE_FD, FD_UNPRESERVE |
 //! | [`retrieve_file`] | RETRIEVE_FD |
+//! | [`freeze_session`] | SESSION_FREEZE |
 //! | [`finish_session`] | FINISH of a session |
 //! | [`close_session`] | the last close of a session's descriptor, or of the device's |
 //! | [`create_device_session`], [`register_file`] | FD_PRESERVE |
@@ -41,6 +42,7 @@ pub use crate::room::with_room;
 pub use crate::session::dependency::{
     add_dependency, drop_dependency, Needed, MAX_DEPENDENCIES_PER_SESSION,
 };
+pub use crate::session::freeze::freeze_session;
 pub use crate::session::need::{need_file, need_object, needed_file};
 pub use crate::session::open::{create_device_session, put_back_session, retrieve_session};
 pub use crate::session::preserve::{preserve_file, unpreserve_file};

@@ -12,6 +12,8 @@
 //!               '--close: a handler does not let go--'
 //! ```
 //!
+//! An outgoing one can be frozen before the others (`freeze`), in whichever of these states.
+//!
 //! Facts of one direction only are in that direction's part of the session ([`Way`]). A session
 //! of either is *busy* while an operation on it runs its callbacks. An operation that needs the
 //! session for itself (finish, close, unpreserve) waits until it is not busy, and has it *locked*
@@ -20,6 +22,7 @@
 pub(crate) mod dependency;
 mod file;
 pub(crate) mod finish;
+pub(crate) mod freeze;
 mod late_handler;
 pub(crate) mod need;
 pub(crate) mod open;
@@ -39,6 +42,7 @@ use crate::handover::block::Chain;
 use crate::host::Host;
 use crate::id::{of, AccountId, SessionId};
 use crate::owner::Owner;
+use crate::session::freeze::Early;
 use crate::table::list::{Linked, Links, List};
 use crate::text::SessionName;
 
@@ -121,9 +125,11 @@ pub(crate) struct OutgoingSession<H: Host> {
     pub(crate) carries: Option<SessionId>,
     /// Its place among the records that were written last.
     pub(crate) position: u32,
-    /// It was closed while an update kept it, and is let go of for a new one of its name, with
-    /// what is frozen of it.
+    /// It is let go of with what is frozen of it: it was closed while an update kept it, and a new
+    /// one of its name is made, or it was frozen before the others and is closed.
     pub(crate) undone: bool,
+    /// Whether it is frozen before the others.
+    pub(crate) early: Early,
     /// The round it was made in, see `UpdateState::took_part`.
     pub(crate) made: u64,
     /// Pages for the files' records.
@@ -170,6 +176,7 @@ impl<H: Host> Session<H> {
                 carries: None,
                 position: 0,
                 undone: false,
+                early: Early::Not,
                 made,
                 chain: Chain::new(),
             }),

@@ -192,6 +192,12 @@ const OPERATIONS: &[Operation] = &[
     ("freeze", |scene| {
         let _ = scene.host.freeze();
     }),
+    ("freeze of one", |scene| {
+        let _ = ops::freeze_session(&scene.host, scene.new);
+    }),
+    ("freeze of a user's", |scene| {
+        let _ = ops::freeze_session(&scene.host, scene.hers);
+    }),
     ("vetoed freeze", |scene| {
         scene.host.fail(Call::Freeze, 1, Errno::EBUSY);
         let _ = scene.host.freeze();

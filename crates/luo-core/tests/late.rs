@@ -119,8 +119,8 @@ fn a_closed_ones_name_and_files_are_free() {
         host.close(vm).unwrap();
         host.take_log();
         let again = host.create("vm");
-        // What is needed is unfrozen first, and let go of last.
-        let unfrozen = ["unfreeze 11", "unfreeze 12", "unfreeze 10"];
+        // The last frozen is unfrozen first; what is needed is let go of last.
+        let unfrozen = ["unfreeze 12", "unfreeze 11", "unfreeze 10"];
         let undone = ["unpreserve 10", "unpreserve 12", "unpreserve 11"];
         let unfrozen = if frozen { &unfrozen[..] } else { &[] };
         assert_eq!(host.take_log(), [unfrozen, &undone].concat());

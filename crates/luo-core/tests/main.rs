@@ -17,6 +17,8 @@ mod close;
 mod crash_model;
 mod dependencies;
 mod device_files;
+mod early_freeze;
+mod early_freeze_others;
 mod end_of_update;
 mod events;
 mod exhaustive;

@@ -104,7 +104,9 @@ pub struct FileEntry {
     /// How it stands.
     pub status: FileStatus,
     /// Why it failed, if it did; of one that is [`FileStatus::Incoming`], why it waits: EAGAIN
-    /// for its handler, ENOTCONN for a file of another session.
+    /// for its handler, ENOTCONN for a file of another session; of one that is
+    /// [`FileStatus::Preserved`], its handler's veto because of which [`crate::Session::freeze`]
+    /// has failed.
     pub error: Option<Errno>,
     /// Files it needs.
     pub dependencies: u32,
@@ -167,6 +169,8 @@ pub struct SessionEntry {
     pub state: SessionState,
     /// Whether it holds the files of an open instance of the device.
     pub of_device: bool,
+    /// Whether it is frozen before the others, by [`crate::Session::freeze`].
+    pub frozen: bool,
 }
 
 impl From<SessionInfo> for SessionEntry {
@@ -178,6 +182,7 @@ impl From<SessionInfo> for SessionEntry {
             direction: info.direction.into(),
             state: info.state.into(),
             of_device: info.flags & contract::SESSION_OF_DEVICE != 0,
+            frozen: info.flags & contract::SESSION_FROZEN != 0,
         }
     }
 }

@@ -35,7 +35,7 @@ impl Session {
     /// # Errors
     /// - EINVAL: this is a retrieved session.
     /// - EEXIST: the token is taken in this session.
-    /// - EBUSY: the file is preserved already, here or elsewhere.
+    /// - EBUSY: the file is preserved already, here or elsewhere; or this session is frozen.
     /// - EBADF: `fd` is not open, or open as `O_PATH`.
     /// - ENOENT: no handler knows this kind of file.
     /// - ENOSPC: the session is full.

@@ -4,7 +4,7 @@
 use core::mem::size_of;
 use std::os::fd::AsFd as _;
 
-use luo_abi::contract::{self, UnpreserveFd};
+use luo_abi::contract::{self, SessionFreeze, UnpreserveFd};
 
 use crate::call::with_argument;
 use crate::dependency::{self, Needed};
@@ -21,7 +21,7 @@ impl Session {
     /// # Errors
     /// - ENOENT: there is no such token.
     /// - EINVAL: this is a retrieved session.
-    /// - EBUSY: the file took part in a prepare.
+    /// - EBUSY: the file took part in a prepare, or the session is frozen.
     /// - ENOTTY, or EINVAL in mainline: the implementation lacks the call.
     pub fn unpreserve_fd(&self, token: Token) -> Result<()> {
         let mut argument = UnpreserveFd {
@@ -30,6 +30,27 @@ impl Session {
             token: token.0,
         };
         with_argument(self, contract::UNPRESERVE_FD, &mut argument)
+    }
+
+    /// Freezes this session before all others are, so that it does not make the blackout of all
+    /// longer: its handlers have their last look now. From here on it does not change, and what is
+    /// written to its files may not arrive. Its close undoes that, and so does all that calls an
+    /// update off: a cancel, or a freeze or a reboot that fails. Nothing else does.
+    ///
+    /// # Errors
+    /// The session is as before.
+    /// - EINVAL: this is a retrieved session.
+    /// - EBUSY: it is frozen already, by itself or with all others; or a file of another session
+    ///   needs one of this, and that session is to be frozen first.
+    /// - ENOLINK: a file needs one that is not there.
+    /// - What a file's handler says; [`Session::list_files`] shows which file that is.
+    /// - ENOTTY, or EINVAL in mainline: the implementation lacks the call.
+    pub fn freeze(&self) -> Result<()> {
+        let mut argument = SessionFreeze {
+            size: size_of::<SessionFreeze>() as u32,
+            reserved: 0,
+        };
+        with_argument(self, contract::SESSION_FREEZE, &mut argument)
     }
 
     /// Says that file `token` of this session needs another.
@@ -43,7 +64,7 @@ impl Session {
     /// - EEXIST: that is declared already.
     /// - ENOSPC: there are as many dependencies as can be handed over.
     /// - EINVAL: this is a retrieved session.
-    /// - EBUSY: the file took part in a prepare.
+    /// - EBUSY: the file took part in a prepare, or one of the two sessions is frozen.
     /// - ENOTTY, or EINVAL in mainline: the implementation lacks the call.
     pub fn add_dependency(&self, token: Token, on: Needed) -> Result<()> {
         dependency::add(self, token, on)

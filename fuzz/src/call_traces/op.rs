@@ -93,6 +93,7 @@ pub(super) enum Op {
     Register(Who, What),
     Depend(Mine, Where),
     Undepend(Mine, Where),
+    FreezeSession(Who, Which),
     Close(Who, Which),
     CloseDevice(Who),
     /// A client is killed: all that it has is closed.
@@ -129,7 +130,8 @@ impl<'a> Arbitrary<'a> for Op {
             15..18 => Self::Register(bytes.arbitrary()?, bytes.arbitrary()?),
             18..21 => Self::Depend(bytes.arbitrary()?, bytes.arbitrary()?),
             21 => Self::Undepend(bytes.arbitrary()?, bytes.arbitrary()?),
-            22 | 23 => Self::Close(bytes.arbitrary()?, bytes.arbitrary()?),
+            22 => Self::Close(bytes.arbitrary()?, bytes.arbitrary()?),
+            23 => Self::FreezeSession(bytes.arbitrary()?, bytes.arbitrary()?),
             24 => Self::CloseDevice(bytes.arbitrary()?),
             25 => Self::Die(bytes.arbitrary()?),
             26 => Self::Prepare,

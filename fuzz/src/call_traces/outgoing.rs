@@ -34,6 +34,7 @@ impl World {
                     label: Some(label),
                     owner: Some(who),
                     files: Vec::new(),
+                    frozen: false,
                     late,
                 });
             }
@@ -63,8 +64,10 @@ impl World {
     /// An error must have a reason: the state, or what was made to fail.
     fn excuse(&self, why: &Error) {
         let of_state = matches!(why, Error::Prepared | Error::Frozen) && !self.is_open();
+        let mut sessions = self.truth.outgoing.iter();
+        let of_freeze = *why == Error::SessionFrozen && sessions.any(|session| session.frozen);
         let of_trouble = self.is_troubled() && is_of_trouble(why);
-        assert!(of_state || of_trouble, "no reason for: {why}");
+        assert!(of_state || of_freeze || of_trouble, "no reason for: {why}");
     }
 
     fn file(&self, what: What) -> TestFile {
@@ -149,6 +152,7 @@ impl World {
                     label: None,
                     owner: Some(who),
                     files: Vec::new(),
+                    frozen: false,
                     late: false,
                 });
                 self.truth.device_of(who)
@@ -195,6 +199,42 @@ impl World {
                 assert!(self.is_open() || (file.late && !self.truth.sealed));
             }
             Err(Error::NoToken) => assert!(known.is_none()),
+            Err(why) => self.excuse(&why),
+        }
+    }
+
+    pub(super) fn freeze_session(&mut self, who: usize, which: u8) {
+        let Some(at) = self.truth.outgoing_of(who, which) else {
+            return;
+        };
+        let id = self.truth.outgoing[at].id;
+        let files = |world: &Self| world.host().visible();
+        let before = files(self);
+        let answer = ops::freeze_session(self.host(), id);
+        assert_eq!(files(self), before);
+        let session = &mut self.truth.outgoing[at];
+        match answer {
+            Ok(()) => {
+                assert!(!session.frozen && !self.truth.sealed);
+                session.frozen = true;
+                self.reached.frozen += 1;
+            }
+            Err(Error::SessionFrozen) => assert!(session.frozen),
+            Err(Error::Veto { .. }) => assert!(self.is_troubled()),
+            Err(Error::Misses { token, .. }) => {
+                assert!(
+                    self.its_needs(at, token)
+                        .is_some_and(|needs| !needs.is_empty())
+                );
+            }
+            Err(Error::NeededFirst { by, .. }) => {
+                let named = |other: &Outgoing| {
+                    let info = |id| self.host().engine(|engine| engine.session_info(id));
+                    info(other.id).is_some_and(|(name, _)| name == by.session)
+                };
+                let other = self.truth.outgoing.iter().find(|other| named(other));
+                assert!(other.is_some_and(|other| !other.frozen));
+            }
             Err(why) => self.excuse(&why),
         }
     }

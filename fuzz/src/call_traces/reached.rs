@@ -6,6 +6,8 @@
 pub struct Reached {
     /// Files that were preserved or registered.
     pub preserved: u32,
+    /// Sessions that were frozen before the others.
+    pub frozen: u32,
     /// Files that came back.
     pub retrieved: u32,
     /// Kexecs.

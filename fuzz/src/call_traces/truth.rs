@@ -29,6 +29,8 @@ pub(super) struct Outgoing {
     /// The client that has it, `None` once it is closed.
     pub(super) owner: Option<usize>,
     pub(super) files: Vec<File>,
+    /// It is frozen before the others.
+    pub(super) frozen: bool,
     /// It was made when all had agreed to an update already.
     pub(super) late: bool,
 }
@@ -126,6 +128,13 @@ impl Truth {
         self.outgoing.retain(|session| session.owner.is_some());
         self.sealed = false;
         self.nobody_is_late();
+    }
+
+    /// Everything was unfrozen.
+    pub(super) fn thaw(&mut self) {
+        for session in &mut self.outgoing {
+            session.frozen = false;
+        }
     }
 
     /// A reboot has frozen everything.

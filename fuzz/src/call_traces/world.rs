@@ -115,6 +115,7 @@ impl World {
             Op::Register(who, what) => self.register(who.0.into(), what),
             Op::Depend(mine, on) => self.depend(mine, on),
             Op::Undepend(mine, on) => self.undepend(mine, on),
+            Op::FreezeSession(who, which) => self.freeze_session(who.0.into(), which.0),
             Op::Close(who, which) => self.close(who.0.into(), which.0),
             Op::CloseDevice(who) => {
                 if let Some(at) = self.truth.device_of(who.0.into()) {
@@ -186,6 +187,9 @@ impl World {
         };
         self.reached.vetoes += u32::from(answer.is_err());
         if self.is_open() {
+            if matches!(before, State::Prepared | State::Frozen) {
+                self.truth.thaw();
+            }
             self.truth.settle();
         }
     }
@@ -231,6 +235,7 @@ impl World {
                     other => after == other,
                 };
                 assert!(rests, "{before:?} has become {after:?}");
+                self.truth.thaw();
                 self.reached.vetoes += 1;
             }
         }
@@ -348,6 +353,7 @@ impl World {
             assert_eq!(tokens(&files), known);
             for (file, known) in files.iter().zip(&session.files) {
                 let expected = match (state, session.label) {
+                    _ if session.frozen => FILE_FROZEN,
                     (State::Frozen, _) if !known.late => FILE_FROZEN,
                     (State::Normal | State::Updated, None) => FILE_REGISTERED,
                     _ => FILE_PRESERVED,

@@ -4,7 +4,7 @@
 use arbitrary::{Result, Unstructured};
 use core::ops::Range;
 use luo_abi::calls::{CALLS, Call, Form, Name, When};
-use luo_abi::contract::{Dependency, List};
+use luo_abi::contract::{Dependency, List, SessionFreeze};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::LiveupdateFd;
 use luo_abi::uapi::{CreateSession, PreserveFd};
@@ -219,6 +219,11 @@ fn compose(call: &Call, fd: RawFd, bytes: &mut Unstructured<'_>) -> Result<Vec<u
         Name::UnpreserveFd => {
             out.extend_from_slice(&[0; 8]);
             out.extend_from_slice(&token(bytes)?.to_ne_bytes());
+        }
+        // Mostly what has to be zero is.
+        Name::SessionFreeze => {
+            let reserved = u32::from(bytes.arbitrary::<u8>()? == 0);
+            out.extend_from_slice(SessionFreeze { size, reserved }.as_bytes());
         }
         Name::AddDependency | Name::DropDependency => {
             let flags = u32::from(bytes.arbitrary::<u8>()? % 3);

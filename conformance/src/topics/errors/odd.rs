@@ -3,7 +3,10 @@
 
 use std::os::fd::AsRawFd as _;
 
-use luo_abi::contract::{DEPENDENCY_BY_DESCRIPTOR, Dependency, LIST_FILES, LIST_INCOMING, List};
+use luo_abi::contract::{
+    DEPENDENCY_BY_DESCRIPTOR, Dependency, LIST_FILES, LIST_INCOMING, List, SESSION_FREEZE,
+    SessionFreeze,
+};
 use luo_abi::rfc::LiveupdateFd;
 use luo_abi::uapi::{CreateSession, SESSION_NAME_LENGTH};
 use luo_sys::SessionName;
@@ -82,6 +85,12 @@ impl Stage {
         token: u64,
     ) -> luo_sys::Result<()> {
         raw::ioctl_read_only(&self.session, command, &file_argument(fd, token)).map(drop)
+    }
+
+    /// SESSION_FREEZE, and the answer cannot be written.
+    pub(super) fn freeze_unanswered(&self) -> luo_sys::Result<()> {
+        let argument = [size_of::<SessionFreeze>() as u32, 0];
+        raw::ioctl_read_only(&self.session, SESSION_FREEZE, argument.as_bytes()).map(drop)
     }
 
     /// A dependency of file 1 of the session on its file 2, with something odd.

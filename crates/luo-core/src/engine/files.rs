@@ -40,25 +40,21 @@ pub(crate) fn backwards_in<H: Lock>(host: &H, session: SessionId) -> (Option<Fil
 /// Puts the files of a session that the caller has for itself in order, dependencies first, in
 /// stretches; gives the last.
 pub(crate) fn arrange_session<H: Lock>(host: &H, session: SessionId) -> Option<FileId> {
-    order_session(host, session).last()
+    order_session(host, session, First::Dependencies).last()
 }
 
-/// The same, and gives the first.
-pub(crate) fn arrange_from_first<H: Lock>(host: &H, session: SessionId) -> Option<FileId> {
-    order_session(host, session).first()
-}
-
-fn order_session<H: Lock>(host: &H, session: SessionId) -> Ordering {
+/// Puts the files of a session that the caller has for itself in order, in stretches.
+pub(crate) fn order_session<H: Lock>(host: &H, session: SessionId, order: First) -> Ordering {
     let first = |engine: &Engine<H>| engine.sessions.get(session)?.files.first;
     let behind = |engine: &Engine<H>, id| engine.files.get(id)?.links.next;
-    let mut ordering = host.now(|engine| engine.begin_ordering(first(engine)));
+    let mut ordering = host.now(|engine| engine.begin_ordering(first(engine), order));
     while !host.now(|engine| engine.go_on_ordering(&mut ordering, behind)) {}
     ordering
 }
 
 impl Ordering {
     /// The first file of it, once it is made.
-    const fn first(&self) -> Option<FileId> {
+    pub(crate) const fn first(&self) -> Option<FileId> {
         self.arranging.order().first
     }
 
@@ -110,8 +106,11 @@ impl<H: Host> Engine<H> {
         })
     }
 
-    /// Whether an outgoing file may change now: what took part in a prepare may not.
+    /// Whether an outgoing file may change now: what took part in a prepare may not, nor what is
+    /// frozen before the others.
     pub(crate) fn may_change_file(&self, id: FileId) -> Result<(), Error> {
+        let session = self.files.get(id).map(|file| file.session);
+        session.map_or(Ok(()), |id| self.may_change_session(id))?;
         let file = self.files.get(id).and_then(File::as_outgoing);
         let made = file.and_then(|file| file.made);
         made.map_or(Ok(()), |made| self.update.may_change(made))
@@ -355,10 +354,10 @@ impl<H: Host> Engine<H> {
         Ok(None)
     }
 
-    /// Begins to put files in order, dependencies first: from `first` on.
-    pub(crate) fn begin_ordering(&mut self, first: Option<FileId>) -> Ordering {
+    /// Begins to put files in order: from `first` on.
+    pub(crate) fn begin_ordering(&mut self, first: Option<FileId>, order: First) -> Ordering {
         Ordering {
-            arranging: self.graph.begin_arranging(First::Dependencies),
+            arranging: self.graph.begin_arranging(order),
             next: first,
         }
     }

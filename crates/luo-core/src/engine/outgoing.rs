@@ -6,6 +6,7 @@ use crate::engine::{files_of, Engine};
 use crate::graph::{First, Order};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
+use crate::session::freeze::Early;
 use crate::session::{File, Lost, Session};
 use crate::update_state::UpdateState;
 
@@ -16,6 +17,8 @@ pub(crate) enum Whose {
     TookPart,
     /// Those that are frozen.
     Frozen,
+    /// Those that were frozen with all others.
+    FrozenTogether,
     /// Those that a reboot has lost, and that no call has in its hands.
     Lost,
     /// All.
@@ -29,7 +32,7 @@ impl Whose {
         };
         match self {
             Self::TookPart => file.made.is_some_and(|made| update.took_part(made)),
-            Self::Frozen => file.frozen,
+            Self::Frozen | Self::FrozenTogether => file.frozen,
             Self::Lost => file.lost.is_some_and(|lost| lost != Lost::InHands),
             Self::All => true,
         }
@@ -52,11 +55,15 @@ impl<H: Host> Engine<H> {
 
     /// Puts outgoing files in order, but for those of sessions that a call has for itself:
     /// it may be going along them. Of those only what is frozen is meant, which no call
-    /// goes along but one that undoes the session.
+    /// goes along but one that undoes the session or freezes it.
     pub(crate) fn arrange_outgoing(&mut self, whose: Whose, first: First) -> Order {
         let (files, update) = (&self.files, &self.update);
         let is_meant = |session: &Session<H>| match whose {
             Whose::Frozen => !is_undone(session),
+            Whose::FrozenTogether => {
+                let early = session.outgoing().map(|outgoing| outgoing.early);
+                !is_undone(session) && early == Some(Early::Not)
+            }
             _ => !is_taken(session),
         };
         let all = files_of(&self.sessions, files, &self.outgoing, is_meant);

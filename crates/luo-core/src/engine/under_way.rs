@@ -156,7 +156,10 @@ pub(crate) fn is_taken<H: Host>(session: &Session<H>) -> bool {
     session.locked
 }
 
-/// Whether it passes over what is frozen of it as well: the call unfreezes that.
+/// Whether it passes over what is frozen of it as well: the call unfreezes that, or has frozen it
+/// and is not at its end.
 pub(crate) fn is_undone<H: Host>(session: &Session<H>) -> bool {
-    session.outgoing().is_some_and(|outgoing| outgoing.undone)
+    session
+        .outgoing()
+        .is_some_and(|outgoing| outgoing.undone || outgoing.early.is_under_way())
 }

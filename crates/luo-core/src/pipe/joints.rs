@@ -104,6 +104,9 @@ impl<H: Host> Engine<H> {
         let joint = self.joint(pipe, end).ok_or(Errno::EIO)?;
         let work = joint.work.take().ok_or(Errno::EBUSY)?;
         let (reader, is_users) = (joint.reader, joint.user.is_some());
+        // A call that freezes a session takes nothing of the pauses of a transition.
+        let session = joint.session;
+        let in_transition = in_transition && !self.early(session).is_under_way();
         let patience = match in_transition {
             true => self.patiences.take_half(Files::Pipes, is_users),
             false => PAUSES,

@@ -4,8 +4,8 @@
 use luo_abi::contract::{
     FileInfo, SessionInfo, DEPENDENCY_ON_DEVICE, FILE_BUSY, FILE_FAILED, FILE_FROZEN,
     FILE_INCOMING, FILE_LOST, FILE_MISSING, FILE_PRESERVED, FILE_REGISTERED, FILE_RETRIEVED,
-    LIST_INCOMING, LIST_OUTGOING, SESSION_CLAIMED, SESSION_CLOSED, SESSION_OF_DEVICE, SESSION_OPEN,
-    SESSION_UNCLAIMED, SESSION_UNFINISHED,
+    LIST_INCOMING, LIST_OUTGOING, SESSION_CLAIMED, SESSION_CLOSED, SESSION_FROZEN,
+    SESSION_OF_DEVICE, SESSION_OPEN, SESSION_UNCLAIMED, SESSION_UNFINISHED,
 };
 
 use luo_abi::errno::Errno;
@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::owner::Owner;
+use crate::session::freeze::Early;
 use crate::session::{Direction, FileWay, Progress, Session, Stage, Way};
 
 /// A count as far as 32 bits show it.
@@ -58,6 +59,9 @@ impl<H: Host> Engine<H> {
             flags: match session.owner {
                 Owner::Device => SESSION_OF_DEVICE,
                 Owner::Root | Owner::User(_) | Owner::Nobody => 0,
+            } | match &session.way {
+                Way::Outgoing(way) if way.early == Early::Frozen => SESSION_FROZEN,
+                _ => 0,
             },
             reserved: 0,
             name: *session.name.room(),
@@ -99,7 +103,10 @@ impl<H: Host> Engine<H> {
                 Stage::Reserved | Stage::Registered(None) | Stage::Preserved(None) => FILE_BUSY,
                 Stage::Registered(Some(_)) => FILE_REGISTERED,
                 Stage::Preserved(Some(_)) if file.frozen => FILE_FROZEN,
-                Stage::Preserved(Some(_)) => FILE_PRESERVED,
+                Stage::Preserved(Some(_)) => {
+                    let veto = file.veto.map_or(0, |errno| errno.get().unsigned_abs());
+                    return (FILE_PRESERVED, veto);
+                }
             },
             FileWay::Incoming(file) => match file.arrived.as_ref().map(|file| &file.progress) {
                 Some(Progress::Waiting | Progress::Wide(_)) if file.awaits => {

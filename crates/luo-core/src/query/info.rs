@@ -5,7 +5,8 @@ use luo_abi::bytes;
 use luo_abi::contract::{
     Failure as FailureInfo, Info, CAUSE_BUSY, CAUSE_CARRY, CAUSE_DEPENDENCY, CAUSE_HANDLER,
     CAUSE_IMAGE, CAUSE_INTERNAL, CAUSE_NONE, CAUSE_SUBSYSTEM, EVENT_REBOOT, FEATURE_ACCESS_MODE,
-    FEATURE_CARRY, FEATURE_DEPENDENCIES, FEATURE_RFC, FEATURE_SUBSYSTEMS, LOST_UNREAD,
+    FEATURE_CARRY, FEATURE_DEPENDENCIES, FEATURE_RFC, FEATURE_SESSION_FREEZE, FEATURE_SUBSYSTEMS,
+    LOST_UNREAD,
 };
 use luo_abi::handover::{COMPATIBLE, MAX_FILES_PER_SESSION, MAX_SESSIONS};
 use luo_abi::supplement::{self, MAX_RECORDS, MAX_SUBSYSTEMS};
@@ -51,6 +52,7 @@ impl<H: Host> Engine<H> {
                 | FEATURE_SUBSYSTEMS
                 | FEATURE_CARRY
                 | FEATURE_ACCESS_MODE
+                | FEATURE_SESSION_FREEZE
                 | features,
             outgoing: self.count_for(by, Direction::Outgoing),
             incoming: self.count_for(by, Direction::Incoming),

@@ -47,8 +47,9 @@ pub enum Needed {
 /// [`Error::NoToken`] and [`Error::NoSession`] if one of the two is not there,
 /// [`Error::DependencyCycle`], [`Error::DependencyExists`], [`Error::WrongDirection`],
 /// [`Error::TooManyDependencies`], [`Error::TooDense`], [`Error::Full`],
-/// [`Error::NoMemory`]; [`Error::Prepared`] and [`Error::Frozen`] for a first file that
-/// took part in the prepare.
+/// [`Error::NoMemory`]; [`Error::SessionFrozen`] if one of the two sessions is frozen before the
+/// others; [`Error::Prepared`] and [`Error::Frozen`] for a first file that took part in the
+/// prepare.
 pub fn add_dependency<H: Lock>(
     host: &H,
     by: Actor,
@@ -66,6 +67,10 @@ pub fn add_dependency<H: Lock>(
         engine.may_change_file(from)?;
         let needed = engine.find_needed(session, on)?;
         engine.consents(by, from, needed, on)?;
+        // It would have to be frozen after this one.
+        if let Some(other) = engine.files.get(needed) {
+            engine.may_change_session(other.session)?;
+        }
         engine.may_hold(session, Quota::Dependencies, 1)?;
         let on = needed;
         Poll::Ready(Ok((from, on)))
@@ -102,8 +107,8 @@ fn declare<H: Lock>(
 ///
 /// # Errors
 /// [`Error::NoToken`] if the first file is not there, [`Error::NoDependency`],
-/// [`Error::WrongDirection`]; [`Error::Prepared`] and [`Error::Frozen`] for a first file
-/// that took part in the prepare.
+/// [`Error::WrongDirection`], [`Error::SessionFrozen`]; [`Error::Prepared`] and [`Error::Frozen`]
+/// for a first file that took part in the prepare.
 pub fn drop_dependency<H: Lock>(
     host: &H,
     by: Actor,

@@ -104,6 +104,9 @@ pub(crate) struct OutgoingFile<H: Host> {
     pub(crate) registered: bool,
     /// Its handler has frozen it.
     pub(crate) frozen: bool,
+    /// The handler's refusal to freeze it, the last time that its session was to be frozen before
+    /// the others.
+    pub(crate) veto: Option<Errno>,
     /// The round it was made in, see `UpdateState::took_part`; `None` as long as the call
     /// that makes it is under way.
     pub(crate) made: Option<u64>,
@@ -151,6 +154,7 @@ impl<H: Host> File<H> {
             stage: Stage::Reserved,
             registered: false,
             frozen: false,
+            veto: None,
             made: None,
             lost: None,
         };

@@ -32,7 +32,7 @@ use crate::within::Within;
 /// # Errors
 /// [`Error::TokenExists`], [`Error::WrongDirection`], [`Error::NoHandler`],
 /// [`Error::AlreadyPreserved`], [`Error::Full`] at 630,000 files in a session,
-/// [`Error::Frozen`], [`Error::NoMemory`]; what `open`, an FLB or the handler says.
+/// [`Error::SessionFrozen`], [`Error::Frozen`], [`Error::NoMemory`]; what `open`, an FLB or the handler says.
 pub fn preserve_file<H: Lock>(
     host: &H,
     by: Actor,
@@ -80,6 +80,7 @@ pub(crate) fn add_file<H: Lock>(
     let id = with_pages(host, |engine, spares| {
         ready!(may(engine))?;
         ready!(engine.enter(session, Direction::Outgoing))?;
+        engine.may_change_session(session)?;
         if engine.find_file(session, token).is_none() {
             engine.may_hold(session, Quota::Files, 1)?;
         }
@@ -201,7 +202,7 @@ pub(crate) fn find_handler<H: Lock>(
 /// from now on.
 ///
 /// # Errors
-/// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::NoSession`];
+/// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::NoSession`], [`Error::SessionFrozen`];
 /// [`Error::Prepared`] and [`Error::Frozen`] for a file that took part in the prepare.
 pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<(), Error> {
     // The whole session: nothing else is done with the file meanwhile.
@@ -275,6 +276,7 @@ pub(crate) fn undo_preserve<H: Lock>(
     } = live;
     let file = Outgoing {
         file: &source.file,
+        in_call: false,
         data,
         private: &mut private,
     };

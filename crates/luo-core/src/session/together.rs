@@ -15,7 +15,7 @@ use core::task::{ready, Poll};
 
 use crate::engine::{Backwards, Engine};
 use crate::error::Error;
-use crate::graph::{Budget, Graph, Target};
+use crate::graph::{Budget, First, Graph, Target};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
@@ -124,7 +124,7 @@ fn exclude<H: Lock>(host: &H, group: Group, session: SessionId) -> Result<(), Er
 fn arrange_together<H: Lock>(host: &H, group: Group) -> Option<FileId> {
     let mut ordering = host.now(|engine| {
         let first = engine.first_from(group, engine.next_together(group, None));
-        engine.begin_ordering(first)
+        engine.begin_ordering(first, First::Dependencies)
     });
     let behind = |engine: &Engine<H>, id| engine.behind_together(group, id);
     while !host.now(|engine| engine.go_on_ordering(&mut ordering, behind)) {}

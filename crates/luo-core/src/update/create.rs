@@ -10,18 +10,18 @@
 
 use core::task::{ready, Poll};
 
-use crate::engine::{arrange_from_first, Engine};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
-use crate::id::{FileId, SessionId};
+use crate::id::SessionId;
 use crate::lock::Lock;
 use crate::owner::Actor;
+use crate::session::freeze::unfreeze_session;
 use crate::session::open::create_if_free;
 use crate::session::preserve::unpreserve_all;
 use crate::session::remove::remove_locked;
-use crate::session::{Direction, File, SessionKind};
+use crate::session::{Direction, SessionKind};
 use crate::text::SessionName;
-use crate::update::files::unfreeze_file;
 use crate::within::Within;
 
 /// Makes an outgoing session, which is the caller's, or that of the user whose name for it
@@ -67,22 +67,10 @@ fn makes_room<H: Lock>(host: &H, kind: &SessionKind) -> Result<bool, Error> {
     if !host.wait_killable(|engine| engine.take_kept(id))?? {
         return Ok(false);
     }
-    unfreeze(host, id);
+    unfreeze_session(host, id);
     unpreserve_all(host, id);
     remove_locked(host, Within::Call, id);
     Ok(true)
-}
-
-/// Unfreezes what is frozen of a session that the caller has for itself, what is needed first:
-/// that is the other way round than it was frozen.
-fn unfreeze<H: Lock>(host: &H, session: SessionId) {
-    let mut next = arrange_from_first(host, session);
-    while let Some(id) = next {
-        next = host.now(|engine| engine.graph.next_in_order(id));
-        if host.now(|engine| engine.is_frozen(id)) {
-            unfreeze_file(host, Within::Call, id);
-        }
-    }
 }
 
 impl<H: Host> Engine<H> {
@@ -108,10 +96,5 @@ impl<H: Host> Engine<H> {
             }
         }
         Poll::Ready(Ok(true))
-    }
-
-    fn is_frozen(&self, id: FileId) -> bool {
-        let file = self.files.get(id).and_then(File::as_outgoing);
-        file.is_some_and(|file| file.frozen)
     }
 }

@@ -36,38 +36,38 @@ pub(crate) fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
     }
 }
 
-/// Unfreezes all files that are frozen, the last frozen first.
-pub(crate) fn unfreeze_files<H: Lock>(host: &H) {
+/// Unfreezes files that are frozen, the last frozen first.
+pub(crate) fn unfreeze_files<H: Lock>(host: &H, whose: Whose) {
     // The freeze order is not stored: of those that were frozen, recomputing it gives the
     // same result.
-    let frozen = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Frozen, First::Dependents);
+    let frozen = |engine: &mut Engine<H>| engine.arrange_outgoing(whose, First::Dependents);
     backwards(host, frozen, |id| {
         unfreeze_file(host, Within::Transition, id);
     });
 }
 
-/// Freezes a file; nothing happens to one that is lost.
-pub(crate) fn freeze_file<H: Lock>(host: &H, id: FileId) -> Result<(), Errno> {
-    if host.now(|engine| engine.is_lost(id)) {
+/// Freezes a file; nothing happens to one that is lost, or frozen already with its session.
+pub(crate) fn freeze_file<H: Lock>(host: &H, within: Within, id: FileId) -> Result<(), Errno> {
+    if host.now(|engine| engine.is_lost(id) || engine.is_frozen(id)) {
         return Ok(());
     }
     let taken = host.now(|engine| engine.take_live(id));
     let Some((mut live, _, data)) = taken else {
         return Err(Errno::EIO);
     };
-    let outcome = live.freeze(host, data);
+    let outcome = live.freeze(host, within == Within::Call, data);
     let (data, frozen) = match &outcome {
         Ok(data) => (*data, true),
         Err(_) => (data, false),
     };
-    put_back(host, Within::Transition, id, (live, data), frozen);
+    put_back(host, within, id, (live, data), frozen);
     outcome.map(|_| ())
 }
 
 /// Unfreezes a file.
 pub(crate) fn unfreeze_file<H: Lock>(host: &H, within: Within, id: FileId) {
     if let Some((mut live, _, data)) = host.now(|engine| engine.take_live(id)) {
-        live.unfreeze(host, data);
+        live.unfreeze(host, within == Within::Call, data);
         put_back(host, within, id, (live, data), false);
     }
 }
@@ -86,6 +86,9 @@ fn put_back<H: Lock>(host: &H, within: Within, id: FileId, (live, data): Made<H>
             file.data = data;
             if let Some(outgoing) = file.as_outgoing_mut() {
                 outgoing.frozen = frozen;
+                if frozen {
+                    outgoing.veto = None;
+                }
             }
         }
         engine.replace_stage(id, Stage::Preserved(Some(live)))
@@ -94,24 +97,25 @@ fn put_back<H: Lock>(host: &H, within: Within, id: FileId, (live, data): Made<H>
 }
 
 impl<H: Host> Live<H> {
-    fn freeze(&mut self, host: &H, data: u64) -> Result<u64, Errno> {
-        let (handler, file) = self.parts(data);
+    fn freeze(&mut self, host: &H, in_call: bool, data: u64) -> Result<u64, Errno> {
+        let (handler, file) = self.parts(in_call, data);
         handler.freeze(host, file)
     }
 
-    fn unfreeze(&mut self, host: &H, data: u64) {
-        let (handler, file) = self.parts(data);
+    fn unfreeze(&mut self, host: &H, in_call: bool, data: u64) {
+        let (handler, file) = self.parts(in_call, data);
         handler.unfreeze(host, file);
     }
 
     fn lose(&mut self, host: &H, data: u64) {
-        let (handler, file) = self.parts(data);
+        let (handler, file) = self.parts(false, data);
         handler.lose(host, file);
     }
 
-    fn parts(&mut self, data: u64) -> (&H::Handler, Outgoing<'_, H>) {
+    fn parts(&mut self, in_call: bool, data: u64) -> (&H::Handler, Outgoing<'_, H>) {
         let file = Outgoing {
             file: &self.source.file,
+            in_call,
             data,
             private: &mut self.private,
         };

@@ -4,7 +4,8 @@
 //! The event FREEZE freezes the files that took part in the prepare. The reboot unfreezes them and
 //! freezes all files, those that came after the prepare too: the state that a handler saves then is
 //! the one that counts. Programs on other processors run on until those are stopped, right before
-//! the jump; a handler may lose what they write to a frozen file. A subsystem is frozen once: it
+//! the jump; a handler may lose what they write to a frozen file. A session that its owner has frozen
+//! before the others (`session::freeze`) is passed over by both. A subsystem is frozen once: it
 //! has no callback that undoes a freeze alone.
 
 use crate::engine::outgoing::Whose;
@@ -18,6 +19,7 @@ use crate::participant::subsystem_calls;
 use crate::update::files::freeze_file;
 use crate::update::loss::{let_go_of_lost, lose_subsystem, lose_those_who_miss, Obstacle};
 use crate::walk::try_forwards;
+use crate::within::Within;
 
 /// The reason for a freeze.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,14 +46,16 @@ pub(crate) fn freeze_all<H: Lock>(host: &H, asked: Asked) -> Result<(), Failure>
         }
     };
     let order = |engine: &mut Engine<H>| engine.arrange_outgoing(whose, First::Dependents);
-    try_forwards(host, order, |id| match freeze_file(host, id) {
-        Ok(()) => Ok(()),
-        Err(errno) => {
-            let why = host.now(|engine| engine.failure_of(id, errno.into()));
-            match asked {
-                Asked::ByEvent if host.now(|engine| engine.is_users(id)) => Ok(()),
-                Asked::ByEvent => Err(why),
-                Asked::ByReboot(obstacle) => obstacle.decide(host, id, why),
+    try_forwards(host, order, |id| {
+        match freeze_file(host, Within::Transition, id) {
+            Ok(()) => Ok(()),
+            Err(errno) => {
+                let why = host.now(|engine| engine.failure_of(id, errno.into()));
+                match asked {
+                    Asked::ByEvent if host.now(|engine| engine.is_users(id)) => Ok(()),
+                    Asked::ByEvent => Err(why),
+                    Asked::ByReboot(obstacle) => obstacle.decide(host, id, why),
+                }
             }
         }
     })?;

@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
 use crate::session::finish::{finish_begun, Finishing};
+use crate::session::freeze::unfreeze_session;
 use crate::session::preserve::unpreserve_all;
 use crate::session::remove::{drop_out, end_incoming, remove_locked};
 use crate::session::retry::retry_closed;
@@ -72,7 +73,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 
 /// Ends a session whose last descriptor is closed.
 ///
-/// An outgoing one is undone file by file, the last first. An incoming one is
+/// An outgoing one is undone file by file, the last first; what is frozen of it is unfrozen before. An incoming one is
 /// finished; if a handler does not let go, the session stays, can be retrieved
 /// again by its name, and is finished by the next [`crate::ops::catch_up`].
 /// An outgoing session that took part in a prepare stays untouched until the update is
@@ -104,7 +105,7 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
         let scope = engine.scope_of(id);
         Poll::Ready(match direction {
             None => Closing::Kept,
-            Some(Direction::Outgoing) => Closing::Undone,
+            Some(Direction::Outgoing) => Closing::Undone(engine.begin_undoing(id)),
             Some(Direction::Incoming) if engine.has_no_files(id) => {
                 gone = Some(engine.take_out(id));
                 Closing::Gone(engine.is_more_to_do(scope).then_some(scope))
@@ -126,7 +127,12 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             }
             return Ok(());
         }
-        Closing::Undone => unpreserve_all(host, id),
+        Closing::Undone(frozen) => {
+            if frozen {
+                unfreeze_session(host, id);
+            }
+            unpreserve_all(host, id);
+        }
         Closing::Ended(scope) => {
             let ended = end_incoming(host, id, &mut finishing);
             if let Err(Error::Needed { by, .. }) = &ended {
@@ -150,8 +156,8 @@ enum Closing {
     Kept,
     /// It had nothing any more and is gone. With a scope there is more to do.
     Gone(Option<Scope>),
-    /// An outgoing one.
-    Undone,
+    /// An outgoing one; whether it was frozen before the others.
+    Undone(bool),
     /// An incoming one, whose finishing has begun.
     Ended(Scope),
 }
@@ -227,6 +233,17 @@ impl<H: Host> Engine<H> {
     fn has_no_files(&self, id: SessionId) -> bool {
         let session = self.sessions.get(id);
         session.is_some_and(|session| session.files.len == 0)
+    }
+
+    /// The caller is to undo an outgoing session, which it has for itself. Whether the session was
+    /// frozen before the others; then no transition goes along what is frozen of it.
+    fn begin_undoing(&mut self, id: SessionId) -> bool {
+        let frozen = self.is_frozen_early(id);
+        let session = self.sessions.get_mut(id).and_then(Session::outgoing_mut);
+        if let Some(session) = session {
+            session.undone |= frozen;
+        }
+        frozen
     }
 
     fn orphan(&mut self, id: SessionId) {

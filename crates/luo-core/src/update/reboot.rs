@@ -5,11 +5,12 @@
 //! |---|---|
 //! | NORMAL | prepare and freeze |
 //! | PREPARED | freeze |
-//! | FROZEN | what is frozen is unfrozen, and all is frozen |
+//! | FROZEN | what was frozen with all others is unfrozen, and all is frozen |
 //! | UPDATED | sessions that nobody has claimed are carried on; prepare and freeze |
 
 use luo_abi::rfc::{Event, State};
 
+use crate::engine::outgoing::Whose;
 use crate::failure::Failure;
 use crate::lock::Lock;
 use crate::losses::Losses;
@@ -20,7 +21,7 @@ use crate::update::files::unfreeze_files;
 use crate::update::freeze::{freeze_all, Asked};
 use crate::update::image::{Image, Legacy};
 use crate::update::loss::{lose_what_is_in_hands, regain, tell_the_rest, trim_lost, Obstacle};
-use crate::update::transition::{begin_reboot, prepare_all, undo_all};
+use crate::update::transition::{begin_reboot, prepare_all, undo_all, unfreeze_all};
 use crate::update::Report;
 
 /// The administrator's choices about a reboot.
@@ -57,8 +58,8 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report,
     let done = match from {
         State::Frozen | State::Prepared => {
             // Programs may have changed files since they were frozen: all are frozen once more, and
-            // that is handed over.
-            unfreeze_files(host);
+            // that is handed over. Who has had its session frozen before the others is done with it.
+            unfreeze_files(host, Whose::FrozenTogether);
             regain(host);
             lose_what_is_in_hands(host);
             freeze_and_write(host, policy.obstacle).inspect_err(|_| uncarry(host))
@@ -81,6 +82,10 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report,
             Err(fail(host, Event::Freeze, why))
         }
         Err(why) => {
+            // Also what was frozen before the others, and what calls have in their hands: everything
+            // is to be usable again.
+            unfreeze_all(host);
+            regain(host);
             let state = host.now(|engine| engine.update.fail(None, why));
             host.transition_failed(None, state, &why);
             close_orphans(host);

@@ -147,12 +147,19 @@ fn prepare_subsystem<H: Lock>(host: &H, at: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Undoes all four steps, as far as they were done.
+/// Undoes all four steps, as far as they were done, and with them what is frozen before the others:
+/// its owner learns of it as everybody does who is told that the update is off.
 pub(crate) fn undo_all<H: Lock>(host: &H) {
     cancel_subsystems(host);
-    unfreeze_files(host);
+    unfreeze_all(host);
     unprepare_files(host);
     regain(host);
+}
+
+/// Undoes all that is frozen, sessions that are frozen before the others with it.
+pub(crate) fn unfreeze_all<H: Lock>(host: &H) {
+    unfreeze_files(host, Whose::Frozen);
+    host.now(Engine::forget_early);
 }
 
 fn cancel_subsystems<H: Lock>(host: &H) {

@@ -78,6 +78,8 @@ pub struct Config {
     depend: bool,
     /// A file of the second client needs one of the first.
     across: bool,
+    /// The first client freezes its session before the others are.
+    early: bool,
     /// The FINISH event may come at any time.
     finish: bool,
     /// Others may run while a callback does.
@@ -181,6 +183,7 @@ const TWO_FILES: Config = Config {
     faults: 0,
     depend: false,
     across: false,
+    early: false,
     finish: false,
     switch_in_callbacks: false,
     broken: None,
@@ -292,6 +295,38 @@ fn files_that_need_others() {
         check(Config { across, ..config }, 250_000);
         let files = [2, 2];
         check(Config { files, ..config }, 150_000);
+    }
+}
+
+#[test]
+fn a_session_that_is_frozen_before_the_others() {
+    let config = Config {
+        early: true,
+        ..ONE_FILE
+    };
+    check(config, 500_000);
+    // The second file's veto undoes what was done to the first.
+    let vetoed = Config {
+        files: [2, 0],
+        faults: 1,
+        kills: 0,
+        ..config
+    };
+    check(vetoed, 200_000);
+    if whole() {
+        let files = [2, 1];
+        let config = Config { files, ..config };
+        check(config, 200_000);
+        let (depend, across) = (true, true);
+        check(
+            Config {
+                depend,
+                across,
+                kills: 0,
+                ..config
+            },
+            200_000,
+        );
     }
 }
 

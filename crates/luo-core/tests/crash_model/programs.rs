@@ -101,7 +101,7 @@ impl Scene<'_> {
             }
             self.preserve(session, file);
         }
-        let killed = killed || self.depend(session)?;
+        let killed = killed || self.depend(session)? || self.freeze(session)?;
         if !killed {
             self.control.between(self.host, self.me, Place::Resting)?;
         }
@@ -142,6 +142,22 @@ impl Scene<'_> {
             let closed = matches!(why, Error::Prepared | Error::Frozen);
             let missing = missing && (told != [true; 2] || self.me != 0);
             self.explain("depend", why, closed || missing);
+        }
+        Ok(false)
+    }
+
+    /// Freezes its session before the others are; true if it is killed before.
+    fn freeze(&self, session: SessionId) -> Result<bool, Over> {
+        if !self.control.config().early || self.me != 0 {
+            return Ok(false);
+        }
+        if self.between(50)? == How::Kill {
+            return Ok(true);
+        }
+        if let Err(why) = ops::freeze_session(self.host, session) {
+            // Or the other has to be first, or has gone.
+            let across = self.control.config().across && matches!(why, Error::NeededFirst { .. });
+            self.explain("freeze", why, across || why == Error::Frozen);
         }
         Ok(false)
     }

@@ -240,6 +240,7 @@ mod tests {
             direction: Direction::Incoming,
             state,
             of_device: false,
+            frozen: false,
         }
     }
 

@@ -373,6 +373,7 @@ impl Kernel for Fake {
             direction,
             state,
             of_device: false,
+            frozen: false,
         };
         let closed = ledger.closed.iter();
         let closed = closed.map(|name| entry(name, Direction::Outgoing, SessionState::Closed));

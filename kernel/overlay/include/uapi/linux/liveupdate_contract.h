@@ -157,6 +157,7 @@ enum {
 	LIVEUPDATE_CMD_GET_INFO = 0x86,
 	LIVEUPDATE_CMD_LIST_PARTICIPANTS = 0x87,
 	LIVEUPDATE_CMD_GET_FAILURE = 0x88,
+	LIVEUPDATE_CMD_CONTRACT_SESSION_FREEZE = 0x89,
 };
 
 /* Bytes of the name of a participant, null termination included */
@@ -171,7 +172,8 @@ enum {
  * Takes one file back out of an outgoing session. A file that needs it misses it
  * from now on. On a session.
  *
- * Return: 0. -ENOENT; -EINVAL, a retrieved session; -EBUSY, the file took part in a prepare.
+ * Return: 0. -ENOENT; -EINVAL, a retrieved session; -EBUSY, the file took part in a prepare, or
+ * the session is frozen.
  */
 struct liveupdate_unpreserve_fd {
 	__u32		size;
@@ -181,6 +183,38 @@ struct liveupdate_unpreserve_fd {
 
 #define LIVEUPDATE_IOCTL_UNPRESERVE_FD \
 	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_UNPRESERVE_FD)
+
+/*
+ * Proposed for <linux/liveupdate.h> in October 2026, with this name and this argument. The number
+ * is not settled there, so it is one of this header's own; who includes a <linux/liveupdate.h>
+ * that has the call gets that one's.
+ */
+#ifndef LIVEUPDATE_SESSION_FREEZE
+/**
+ * struct liveupdate_session_freeze - ioctl(LIVEUPDATE_SESSION_FREEZE)
+ * @size: Input; sizeof(struct liveupdate_session_freeze)
+ * @reserved: Input; must be zero.
+ *
+ * Freezes an outgoing session before all others are, so that it does not make the blackout of all
+ * longer. Its handlers have their last look now, and neither the event FREEZE nor the reboot asks
+ * them again. From here on the session does not change, and what is written to its files may not
+ * arrive. Its close undoes that, and so does what undoes the freeze of all: a cancel, or a freeze
+ * or a reboot that fails. On a session.
+ *
+ * A file of another session that needs one of this is to be frozen first, with its session.
+ *
+ * Return: 0. Else the session is as before: -EBUSY, it is frozen already, or another is to be
+ * frozen first; -EINVAL, a retrieved session; -ENOLINK, a file needs one that is not there; else
+ * the veto of a file's handler, which LIVEUPDATE_IOCTL_LIST_FILES shows at the file.
+ */
+struct liveupdate_session_freeze {
+	__u32		size;
+	__u32		reserved;
+};
+
+#define LIVEUPDATE_SESSION_FREEZE \
+	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_CONTRACT_SESSION_FREEZE)
+#endif
 
 /* The file that is needed was registered on the device; its token alone names it */
 #define LIVEUPDATE_DEPENDENCY_ON_DEVICE		(1U << 0)
@@ -211,7 +245,8 @@ struct liveupdate_unpreserve_fd {
  *
  * Return: 0. -ENOENT, a file is not there, or for DROP the dependency; -ELOOP, a
  * file would need itself; -EEXIST; -ENOSPC; -EINVAL, a retrieved session or flags;
- * -EBUSY, the file that needs another took part in a prepare; -EACCES, the other
+ * -EBUSY, the file that needs another took part in a prepare, or one of the two sessions is
+ * frozen; -EACCES, the other
  * session is not the caller's; -EDQUOT, the user has as many as a user may; -EBADF.
  */
 struct liveupdate_dependency {
@@ -301,7 +336,8 @@ enum liveupdate_file_status {
  * @status: One of enum liveupdate_file_status.
  * @error: An error number, positive, or 0. Of an incoming file, EAGAIN: it waits for its
  *	handler, which is not here yet; ENOTCONN: it was asked for, and needs one of another
- *	session that is not restored.
+ *	session that is not restored. Of a preserved file, its handler's veto, because of which
+ *	LIVEUPDATE_SESSION_FREEZE has failed.
  * @dependencies: Files it needs.
  * @dependents: Files that need it.
  * @handler: The handler's name, null-terminated.
@@ -358,13 +394,16 @@ enum liveupdate_session_state {
 /* liveupdate_session_info.flags: the files of one open instance of the device */
 #define LIVEUPDATE_SESSION_OF_DEVICE	(1U << 0)
 
+/* The same: outgoing, and frozen by LIVEUPDATE_SESSION_FREEZE */
+#define LIVEUPDATE_SESSION_FROZEN	(1U << 1)
+
 /**
  * struct liveupdate_session_info - an entry of LIVEUPDATE_IOCTL_LIST_SESSIONS
  * @files: Files in it.
  * @bytes: Bytes of memory they keep over the update, as far as known.
  * @direction: %LIVEUPDATE_LIST_OUTGOING or %LIVEUPDATE_LIST_INCOMING.
  * @state: One of enum liveupdate_session_state.
- * @flags: 0 or %LIVEUPDATE_SESSION_OF_DEVICE.
+ * @flags: %LIVEUPDATE_SESSION_OF_DEVICE, %LIVEUPDATE_SESSION_FROZEN, or 0.
  * @reserved: Zero.
  * @name: Its name, null-terminated.
  */
@@ -423,6 +462,7 @@ struct liveupdate_participant_info {
 #define LIVEUPDATE_FEATURE_POLL			(1ULL << 4)
 #define LIVEUPDATE_FEATURE_MANY_OPENERS		(1ULL << 5)
 #define LIVEUPDATE_FEATURE_ACCESS_MODE		(1ULL << 6)
+#define LIVEUPDATE_FEATURE_SESSION_FREEZE	(1ULL << 7)
 
 /* liveupdate_info.lost_flags: there were sessions that could not be read */
 #define LIVEUPDATE_LOST_UNREAD			(1U << 0)

@@ -123,6 +123,7 @@ impl FileCallbacks<Linux> for Handler {
                     file,
                     data,
                     private,
+                    ..
                 },
             ) => {
                 if let Private::Table(private) = private {
@@ -134,9 +135,9 @@ impl FileCallbacks<Linux> for Handler {
 
     fn freeze(&self, linux: &Linux, file: Outgoing<'_, Linux>) -> Result<u64, Errno> {
         let data = file.data;
-        // The freeze is for all, so the caller is not charged for pages that others have written
-        // to their files since.
-        account::of_machine(|| match (self, file) {
+        // The freeze of all is for all, so its caller is not charged for pages that others have
+        // written to their files since. Who freezes a session of its own pays for that.
+        account::of_machine_if(!file.in_call, || match (self, file) {
             (Self::Kind(kind, _), file) => kind.freeze(linux, file).map(|()| data),
             (Self::Table(table), Outgoing { file, private, .. }) => match private {
                 Private::Table(private) => table.freeze(file, data, private),
@@ -154,6 +155,7 @@ impl FileCallbacks<Linux> for Handler {
                     file,
                     data,
                     private,
+                    ..
                 },
             ) => {
                 if let Private::Table(private) = private {
