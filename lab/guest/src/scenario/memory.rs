@@ -18,6 +18,8 @@ const PAGE: u64 = 4096;
 /// runs of pages. What else the machine does in that time counts as well.
 const MOST_FOR_A_FILE: u64 = 256 << 10;
 const MOST_FOR_A_GIB: u64 = 64 << 10;
+/// How memfds are handed over.
+const FORMAT: &str = "/sys/kernel/liveupdate/memfd";
 /// Where memory begins that a device of 32 bits does not reach.
 const HIGH: u64 = 1 << 32;
 
@@ -45,6 +47,8 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         );
         Ok(())
     });
+    // Mainline's format has a record of each folio.
+    fs::write(FORMAT, "runs").context(FORMAT)?;
     let session = device.create_session(&name("memory"))?;
     let before = memory::in_use()?;
     session.preserve_fd(&file, TOKEN)?;
