@@ -22,8 +22,6 @@ const LARGE: u64 = 512;
 const PLACES: u64 = 64;
 const SESSION: &str = "blackout";
 const MEMORY: Token = Token(1);
-/// A file that is preserved before, and not any more.
-const BEFORE: Token = Token(2);
 
 /// How memfds are handed over, where there is a choice.
 const FORMAT: &str = "/sys/kernel/liveupdate/memfd";
@@ -144,9 +142,10 @@ fn aligned(pages: u64, write: impl Fn(&File, u64) -> std::io::Result<()>) -> Res
 fn leave(guest: &Guest, memory: &File, pages: u64) -> Result<()> {
     let session = Device::open()?.create_session(&name(SESSION))?;
     if guest.args.get("ready", 0)? > 0 {
-        // Code and tables are there after the first file.
-        session.preserve_fd(fill::memfd("warm", PAGE, Prng::of(&[1]))?, BEFORE)?;
-        session.unpreserve_fd(BEFORE)?;
+        // Code and tables are there after the first file. With its session it is not preserved any
+        // more, on mainline, too.
+        let first = Device::open()?.create_session(&name("first"))?;
+        first.preserve_fd(fill::memfd("first", PAGE, Prng::of(&[1]))?, MEMORY)?;
     }
     quiet();
     window::open();
