@@ -57,6 +57,8 @@ errnos! {
     ENODEV = 19;
     /// Invalid argument.
     EINVAL = 22;
+    /// The machine has as many open files as it may have, or no memory for a pipe.
+    ENFILE = 23;
     /// The process has as many descriptors as it may have.
     EMFILE = 24;
     /// Not an ioctl of this file.
