@@ -8,6 +8,7 @@
 
 mod accounts;
 pub(crate) mod changes;
+mod early;
 mod files;
 pub(crate) mod outgoing;
 mod sessions;

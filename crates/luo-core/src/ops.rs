@@ -42,7 +42,6 @@ pub use crate::room::with_room;
 pub use crate::session::dependency::{
     add_dependency, drop_dependency, Needed, MAX_DEPENDENCIES_PER_SESSION,
 };
-pub use crate::session::freeze::freeze_session;
 pub use crate::session::need::{need_file, need_object, needed_file};
 pub use crate::session::open::{create_device_session, put_back_session, retrieve_session};
 pub use crate::session::preserve::{preserve_file, unpreserve_file};
@@ -51,6 +50,7 @@ pub use crate::session::retrieve::{put_back_file, restore_file, retrieve_file};
 pub use crate::update::carry::Unclaimed;
 pub use crate::update::catch_up::catch_up;
 pub use crate::update::create::create_session;
+pub use crate::update::early::freeze_session;
 pub use crate::update::end::finish_update;
 pub use crate::update::event::{cancel, freeze, prepare};
 pub use crate::update::image::{Image, Legacy};

@@ -12,7 +12,7 @@
 //!               '--close: a handler does not let go--'
 //! ```
 //!
-//! An outgoing one can be frozen before the others (`freeze`), in whichever of these states.
+//! An outgoing one can be frozen before the others (`update::early`), in whichever of these states.
 //!
 //! Facts of one direction only are in that direction's part of the session ([`Way`]). A session
 //! of either is *busy* while an operation on it runs its callbacks. An operation that needs the
@@ -22,7 +22,6 @@
 pub(crate) mod dependency;
 mod file;
 pub(crate) mod finish;
-pub(crate) mod freeze;
 mod late_handler;
 pub(crate) mod need;
 pub(crate) mod open;
@@ -42,7 +41,6 @@ use crate::handover::block::Chain;
 use crate::host::Host;
 use crate::id::{of, AccountId, SessionId};
 use crate::owner::Owner;
-use crate::session::freeze::Early;
 use crate::table::list::{Linked, Links, List};
 use crate::text::SessionName;
 
@@ -115,6 +113,28 @@ pub(crate) struct Session<H: Host> {
 pub(crate) enum Way<H: Host> {
     Outgoing(OutgoingSession<H>),
     Incoming(IncomingSession),
+}
+
+/// How far a session is frozen before the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Early {
+    /// Not.
+    #[default]
+    Not,
+    /// A call is at it.
+    UnderWay,
+    /// A call is at it, and what others had frozen before was unfrozen meanwhile: the call looks
+    /// again whether it may.
+    LookAgain,
+    /// All its files are frozen.
+    Frozen,
+}
+
+impl Early {
+    /// Whether a call has in its hands what is frozen of the session.
+    pub(crate) const fn is_under_way(self) -> bool {
+        matches!(self, Self::UnderWay | Self::LookAgain)
+    }
 }
 
 /// A session for the next kernel.

@@ -10,6 +10,7 @@
 //! | `reboot` | what the reboot system call does before a kexec |
 //! | `transition` | the steps of PREPARE, FREEZE, CANCEL and the reboot, and their undoing |
 //! | `freeze` | the steps that freeze |
+//! | `early` | one session is frozen before the others |
 //! | `files` | the steps for one file |
 //! | `image` | the image that a reboot jumps into may take nothing over |
 //! | `loss` | a file that cannot go with a reboot is lost alone |
@@ -25,6 +26,7 @@ mod carried;
 pub(crate) mod carry;
 pub(crate) mod catch_up;
 pub(crate) mod create;
+pub(crate) mod early;
 pub(crate) mod end;
 pub(crate) mod event;
 pub(crate) mod files;

@@ -6,8 +6,7 @@ use crate::engine::{files_of, Engine};
 use crate::graph::{First, Order};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
-use crate::session::freeze::Early;
-use crate::session::{File, Lost, Session};
+use crate::session::{Early, File, Lost, Session};
 use crate::update_state::UpdateState;
 
 /// Which outgoing files are meant.

@@ -14,8 +14,7 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::owner::Owner;
-use crate::session::freeze::Early;
-use crate::session::{Direction, FileWay, Progress, Session, Stage, Way};
+use crate::session::{Direction, Early, FileWay, Progress, Session, Stage, Way};
 
 /// A count as far as 32 bits show it.
 pub(crate) fn count32(count: usize) -> u32 {

@@ -16,12 +16,12 @@ use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
 use crate::owner::Actor;
-use crate::session::freeze::unfreeze_session;
 use crate::session::open::create_if_free;
 use crate::session::preserve::unpreserve_all;
 use crate::session::remove::remove_locked;
 use crate::session::{Direction, SessionKind};
 use crate::text::SessionName;
+use crate::update::early::unfreeze_session;
 use crate::within::Within;
 
 /// Makes an outgoing session, which is the caller's, or that of the user whose name for it

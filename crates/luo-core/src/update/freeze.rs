@@ -5,7 +5,7 @@
 //! freezes all files, those that came after the prepare too: the state that a handler saves then is
 //! the one that counts. Programs on other processors run on until those are stopped, right before
 //! the jump; a handler may lose what they write to a frozen file. A session that its owner has frozen
-//! before the others (`session::freeze`) is passed over by both. A subsystem is frozen once: it
+//! before the others (`update::early`) is passed over by both. A subsystem is frozen once: it
 //! has no callback that undoes a freeze alone.
 
 use crate::engine::outgoing::Whose;

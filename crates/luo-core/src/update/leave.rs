@@ -10,13 +10,13 @@ use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
 use crate::session::finish::{finish_begun, Finishing};
-use crate::session::freeze::unfreeze_session;
 use crate::session::preserve::unpreserve_all;
 use crate::session::remove::{drop_out, end_incoming, remove_locked};
 use crate::session::retry::retry_closed;
 use crate::session::scope::Scope;
 use crate::session::{Direction, Session};
 use crate::text::SessionName;
+use crate::update::early::unfreeze_session;
 use crate::update::end::end_if_all_finished;
 use crate::within::Within;
 

@@ -26,31 +26,9 @@ use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::owner::Owner;
-use crate::session::{Direction, File, Session};
+use crate::session::{Direction, Early, Session};
 use crate::update::files::{freeze_file, unfreeze_file};
 use crate::within::Within;
-
-/// How far a session is frozen before the others.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Early {
-    /// Not.
-    #[default]
-    Not,
-    /// A call is at it.
-    UnderWay,
-    /// A call is at it, and what others had frozen before was unfrozen meanwhile: the call looks
-    /// again whether it may.
-    LookAgain,
-    /// All its files are frozen.
-    Frozen,
-}
-
-impl Early {
-    /// Whether a call has in its hands what is frozen of the session.
-    pub(crate) const fn is_under_way(self) -> bool {
-        matches!(self, Self::UnderWay | Self::LookAgain)
-    }
-}
 
 /// Freezes an outgoing session now, files that need others before those.
 ///
@@ -124,22 +102,6 @@ fn unfreeze_back_from<H: Lock>(host: &H, mut next: Option<FileId>) {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether a session for the next kernel is frozen before the others, or being frozen.
-    pub(crate) fn is_frozen_early(&self, id: SessionId) -> bool {
-        self.early(id) != Early::Not
-    }
-
-    /// Whether files of a session may come and go.
-    ///
-    /// # Errors
-    /// [`Error::SessionFrozen`].
-    pub(crate) fn may_change_session(&self, id: SessionId) -> Result<(), Error> {
-        match self.is_frozen_early(id) {
-            true => Err(Error::SessionFrozen),
-            false => Ok(()),
-        }
-    }
-
     fn may_freeze(&self, id: SessionId) -> Result<(), Error> {
         self.may_change_session(id)?;
         let session = self.sessions.get(id).and_then(Session::outgoing);
@@ -160,37 +122,6 @@ impl<H: Host> Engine<H> {
         self.set_early(id, Early::Frozen);
         self.unlock_session(id);
         true
-    }
-
-    pub(crate) fn early(&self, id: SessionId) -> Early {
-        let session = self.sessions.get(id).and_then(Session::outgoing);
-        session.map_or(Early::Not, |session| session.early)
-    }
-
-    fn set_early(&mut self, id: SessionId, early: Early) {
-        let session = self.sessions.get_mut(id).and_then(Session::outgoing_mut);
-        if let Some(session) = session {
-            session.early = early;
-        }
-    }
-
-    /// All that was frozen is unfrozen, but for what calls have in their hands.
-    pub(crate) fn forget_early(&mut self) {
-        let mut next = self.outgoing.first;
-        while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
-            next = session.links.next;
-            match self.early(id) {
-                Early::Not | Early::LookAgain => {}
-                Early::UnderWay => self.set_early(id, Early::LookAgain),
-                Early::Frozen => self.set_early(id, Early::Not),
-            }
-        }
-    }
-
-    /// Whether a file is frozen.
-    pub(crate) fn is_frozen(&self, id: FileId) -> bool {
-        let file = self.files.get(id).and_then(File::as_outgoing);
-        file.is_some_and(|file| file.frozen)
     }
 
     /// Looks at a stretch of a session's files, which begins at `first`, for [`look`]; gives the
