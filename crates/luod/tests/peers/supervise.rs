@@ -152,6 +152,8 @@ fn who_does_not_read_the_log_keeps_nobody_waiting() {
         until("lines that find no room", || {
             started.signal(Signal::HUP);
             number += 1;
+            let ended = started.child.try_wait().unwrap();
+            assert!(ended.is_none(), "{more:?}, after {number}: {ended:?}");
             assert!(started.register(&format!("w-{number}"))["error"].is_null());
             warnings = started.status()["parameters"]["status"]["warnings"].to_string();
             warnings.contains("lines of luod's log were dropped")
