@@ -10,6 +10,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 
 /// How long is read at most. One that sends without an end keeps nobody waiting.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -44,7 +45,7 @@ impl Unread {
         let mut fds: Vec<_> = fds.collect();
         let now = Timespec::default();
         // If this cannot be told, nothing is waited for.
-        matches!(poll(&mut fds, Some(&now)), Ok(1..))
+        matches!(retry_on_intr(|| poll(&mut fds, Some(&now))), Ok(1..))
     }
 
     /// Waits until all has been read.

@@ -92,7 +92,7 @@ impl Inhibitor {
         let _ = input.write_all(b"\n");
         let mut fds = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
         let patience = Timespec::try_from(PATIENCE).unwrap_or_default();
-        let answered = poll(&mut fds, Some(&patience))? > 0;
+        let answered = rustix::io::retry_on_intr(|| poll(&mut fds, Some(&patience)))? > 0;
         match answered.then(|| output.read(&mut [0])).transpose()? {
             Some(1..) => Ok(lock),
             Some(0) => Err(std::io::Error::other(lock.why_refused())),

@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 
 use luo_varlink::Identity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::retry_on_intr;
 
 /// Why the identity of a peer cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +72,10 @@ pub fn group(pid: i32) -> Option<String> {
 fn has_ended(process: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
     let now = Timespec::default();
+    // A signal that comes just then, as HUP for a reload, ends a poll also if it waits for nothing.
+    let polled = retry_on_intr(|| poll(&mut fds, Some(&now)));
     // If the poll fails, the process is taken for one that has ended.
-    !matches!(poll(&mut fds, Some(&now)), Ok(0))
+    !matches!(polled, Ok(0))
 }
 
 /// The unit in the text of `/proc/PID/cgroup`: the first part of the path in the unified
