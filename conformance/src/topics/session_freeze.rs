@@ -4,7 +4,6 @@
 
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
-use std::thread::scope;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::contract::{self, FEATURE_SESSION_FREEZE, SessionFreeze};
@@ -12,17 +11,16 @@ use luo_sys::{Device, Errno, Event, FileStatus, Needed, Session, State, Token, W
 use zerocopy::IntoBytes;
 
 use super::tools::{
-    FIRST, NO_CONTRACT, enter, incoming, is_free, is_held, memory, retrieve, session, state_is,
-    verify,
+    FIRST, NO_CONTRACT, enter, incoming, is_free, is_held, memory, passed_over, retrieve, session,
+    state_is, verify,
 };
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, same};
-use crate::child::{Child, Role, Step, send};
+use crate::child::{Child, Role, Step};
 use crate::difference::missing;
-use crate::forge::{self, Fault, Hold, ODD};
+use crate::forge::{self, Fault, ODD};
 use crate::look;
 use crate::user::{AllKinds, Delegated, USERS, as_user};
-use crate::waiting::Caller;
 
 pub(super) const CASES: &[Case] = &[
     here("its-handlers-are-asked-once", asked_once).but(&[missing(NO_CONTRACT)]),
@@ -292,19 +290,9 @@ fn of_a_user(_: &mut Context<'_>) -> Result<()> {
     let _kinds = AllKinds::new()?;
     as_user(user, || Ok(session.preserve_fd(&file, Token(1))?))?;
     let callback = format!("freeze:{}", forge::id(&file)?);
-    let device = &device;
-    scope(|scope| {
-        let hold = Hold::on(callback)?;
-        let held = Caller::begin(scope, || as_user(user, || Ok(session.freeze()?)))?;
-        hold.reached()?;
-        for event in [Event::Prepare, Event::Freeze, Event::Cancel] {
-            let sent = Caller::begin(scope, move || send(device, event))?;
-            sent.outcome()?.with_context(|| format!("{event:?}"))?;
-        }
-        hold.holds()?;
-        drop(hold);
-        held.outcome()?
-    })?;
+    let freeze = || as_user(user, || Ok(session.freeze()?));
+    let events = [Event::Prepare, Event::Freeze, Event::Cancel];
+    passed_over(&device, callback, freeze, &events)?;
     same("its files", statuses(&session)?, vec![FileStatus::Frozen])
 }
 

@@ -2,15 +2,19 @@
 //! What several topics need.
 
 use std::fs::File;
+use std::thread::scope;
 
 use anyhow::{Context as _, Result, ensure};
-use luo_sys::{Device, Errno, Session, State, Token};
+use luo_sys::{Device, Errno, Event, Session, State, Token};
 
 use crate::case::Context;
 use crate::check::{device, name, same};
+use crate::child::send;
 use crate::difference::{Differs, absent, answers};
 use crate::fill::{self, Prng};
+use crate::forge::Hold;
 use crate::kmsg::{Message, Reader};
+use crate::waiting::Caller;
 
 /// The reasons for most of what mainline lacks.
 pub(super) const NO_RFC: &str = "mainline has dropped the calls of the proposal";
@@ -125,4 +129,25 @@ pub(super) fn lines(log: &mut Reader) -> Result<Vec<String>> {
     let messages = log.read()?.into_iter();
     let own = messages.filter(Message::is_luo);
     Ok(own.map(|message| message.text).collect())
+}
+
+/// Holds a call up in the callback of a file. Each event passes over it, and it goes on afterwards.
+pub(super) fn passed_over(
+    device: &Device,
+    callback: String,
+    call: impl FnOnce() -> Result<()> + Send,
+    events: &[Event],
+) -> Result<()> {
+    scope(|scope| {
+        let hold = Hold::on(callback)?;
+        let held = Caller::begin(scope, call)?;
+        hold.reached()?;
+        for &event in events {
+            let sent = Caller::begin(scope, move || send(device, event))?;
+            sent.outcome()?.with_context(|| format!("{event:?}"))?;
+        }
+        hold.holds()?;
+        drop(hold);
+        held.outcome()?
+    })
 }

@@ -6,7 +6,7 @@ use std::thread::scope;
 use anyhow::{Context as _, Result};
 use luo_sys::{Cause, Device, Errno, Event, SessionName, State, Token};
 
-use super::super::tools::{enter, session, state_is};
+use super::super::tools::{enter, passed_over, session, state_is};
 use super::stage::{PREPARE, ready};
 use crate::case::Context;
 use crate::check::{device, name, refused, same};
@@ -72,21 +72,9 @@ pub(super) fn of_a_user(_: &mut Context<'_>) -> Result<()> {
     drop(delegated);
     let _kinds = AllKinds::new()?;
     let callback = format!("preserve:{}", forge::id(&file)?);
-    let device = &device;
-    scope(|scope| {
-        let hold = Hold::on(callback)?;
-        let preserve = || as_user(user, || Ok(session.preserve_fd(&file, Token(1))?));
-        let held = Caller::begin(scope, preserve)?;
-        hold.reached()?;
-        let events = [Event::Prepare, Event::Freeze, Event::Cancel, Event::Prepare];
-        for event in events {
-            let sent = Caller::begin(scope, move || send(device, event))?;
-            sent.outcome()?.with_context(|| format!("{event:?}"))?;
-        }
-        hold.holds()?;
-        drop(hold);
-        held.outcome()?
-    })?;
+    let preserve = || as_user(user, || Ok(session.preserve_fd(&file, Token(1))?));
+    let events = [Event::Prepare, Event::Freeze, Event::Cancel, Event::Prepare];
+    passed_over(&device, callback, preserve, &events)?;
     // It was not there when the others had agreed: its owner may take it back.
     same("files", session.list_files()?.len(), 1)?;
     session.unpreserve_fd(Token(1))?;
