@@ -447,8 +447,15 @@ fn kexec() -> Result {
     Err(format!("no jump: {output:?}").into())
 }
 
+/// What a file begins with, once it is there: luod writes a report when the update is over, and
+/// nobody waits for that disk before the machine is said to be normal.
 fn begins(path: &str) -> Result {
-    let text = std::fs::read_to_string(path)?;
+    let text = loop {
+        match fs::read_to_string(path) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => std::thread::yield_now(),
+            read => break read?,
+        }
+    };
     let word = text.split_whitespace().next().unwrap_or_default();
     println!(
         "{} begins with {word}",
