@@ -46,12 +46,19 @@ impl Setup {
             }
         }
         match self {
-            Self::Test => names.push("kvm.config"),
-            Self::Bench => {}
+            Self::Test | Self::Bench => {}
             Self::Debug => names.push("debug.config"),
             Self::Kasan => names.push("kasan.config"),
         }
+        if self.has_kvm() {
+            names.push("kvm.config");
+        }
         names
+    }
+
+    /// Whether guests can be run in it.
+    const fn has_kvm(self) -> bool {
+        !matches!(self, Self::Bench)
     }
 
     /// Its build folder in the cache. It has one of its own, because a change of set-up
@@ -189,7 +196,7 @@ impl Variant {
     #[must_use]
     pub fn modules(&self, of: Artifact) -> &'static [&'static str] {
         match of {
-            Artifact::Kvm if self.setup == Setup::Test => &[
+            Artifact::Kvm if self.setup.has_kvm() => &[
                 "virt/lib/irqbypass.ko",
                 "arch/x86/kvm/kvm.ko",
                 "arch/x86/kvm/kvm-amd.ko",

@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// with something killed, systemd's descriptor stores and the hostile client; what has run is written to docs/verification.md as it ends
     #[arg(long, conflicts_with_all = ["all", "no_vm", "kexecs", "record"])]
     checkers: bool,
-    /// Only checks and scenarios whose name contains one of these
+    /// Only checks and scenarios whose name contains one of these, or is it, behind a `=`
     filter: Vec<String>,
 }
 
@@ -69,7 +69,11 @@ fn jobs(text: &str) -> Result<usize, String> {
 
 impl Args {
     fn wants(&self, name: &str) -> bool {
-        self.filter.is_empty() || self.filter.iter().any(|part| name.contains(part.as_str()))
+        let is_it = |filter: &String| match filter.strip_prefix('=') {
+            Some(whole) => name == whole,
+            None => name.contains(filter.as_str()),
+        };
+        self.filter.is_empty() || self.filter.iter().any(is_it)
     }
 
     fn scenarios(&self) -> Vec<Scenario> {
@@ -261,5 +265,19 @@ mod tests {
         assert!(!filtered.is_complete());
         let name = |scenario: &Scenario| scenario.name.contains("handover");
         assert!(filtered.scenarios().iter().all(name));
+    }
+
+    #[test]
+    fn a_whole_name_means_that_one_alone() {
+        let names = |filter| {
+            let scenarios = args(true, &[filter]).scenarios();
+            scenarios
+                .into_iter()
+                .map(|scenario| scenario.name)
+                .collect::<Vec<_>>()
+        };
+        assert!(names("hostile-client").len() > 1);
+        assert_eq!(names("=hostile-client"), ["hostile-client"]);
+        assert!(names("=hostile-clien").is_empty());
     }
 }
