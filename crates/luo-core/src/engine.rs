@@ -61,6 +61,8 @@ pub struct Engine<H: Host> {
 
     pub(crate) sessions: Slab<of::Session, Session<H>>,
     pub(crate) outgoing: List<of::Session>,
+    /// How many of them are frozen before the others, or being frozen.
+    pub(crate) frozen_early: usize,
     /// Incoming sessions that are not finished.
     pub(crate) incoming: List<of::Session>,
     /// Incoming sessions that are finished: only their descriptors are left.
@@ -162,6 +164,7 @@ impl<H: Host> Engine<H> {
             arrived_subsystems: Vec::new(),
             sessions: Slab::new(),
             outgoing: List::new(),
+            frozen_early: 0,
             incoming: List::new(),
             finished: List::new(),
             of_device: List::new(),

@@ -107,10 +107,7 @@ async fn hosts_that_ask_cost_etcd_nothing_and_a_slot_costs_a_transaction() {
     }
     // That they are there is written once.
     let keys = Keys::new(&Config::default().prefix);
-    let mut revisions = server.keeper.mirror.revisions();
-    while !all_are_known(&server.keeper.mirror.known()) {
-        revisions.changed().await.unwrap();
-    }
+    server.until_known("all hosts", all_are_known).await;
 
     // Each asks four times, and is told to wait.
     let before = Counts::of(&cluster).await;
@@ -150,7 +147,7 @@ async fn hosts_that_ask_cost_etcd_nothing_and_a_slot_costs_a_transaction() {
         .await
         .unwrap()
         .kvs;
-    let of_fleet = ["policy", "ledger"].len();
+    let of_fleet = ["policy", "ledger", "ledger/noted"].len();
     assert_eq!(all.len(), 2 * (HOSTS + 1) + of_fleet);
     let bytes: usize = all
         .iter()

@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use luo_fleet::config::{Config, Tls};
 use luo_fleet::dev::call::{Caller, Said};
 use luo_fleet::dev::cluster::Cluster;
-use luo_fleet::dev::hosts::{Came, Fault, Host, World};
+use luo_fleet::dev::hosts::{Fault, Host, World};
 use luo_fleet::state::keys::Keys;
 use luo_fleetlock::client::{Client, Settings};
 use luo_fleetlock::limits::{MAX_BODY, MAX_GROUP, MAX_ID};
@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::common::authority::Authority;
-use crate::common::{begin, body, call, kind, said, server, server_with};
+use crate::common::{all_are_done, begin, body, call, kind, said, server, server_with};
 
 const HEAD: &str = "POST /v1/pre-reboot HTTP/1.1\r\nhost: x\r\nfleet-lock-protocol: true\r\n";
 
@@ -99,9 +99,8 @@ async fn a_flood_of_hosts_is_refused_and_those_that_are_known_are_served() {
         group: "g".to_owned(),
         fault: Fault::None,
     };
-    for task in begin(&world, known.hosts.iter().map(host).collect()) {
-        assert_eq!(task.await.unwrap(), Came::Done);
-    }
+    let tasks = begin(&world, known.hosts.iter().map(host).collect());
+    all_are_done(&world, tasks).await;
     is_over.store(true, Ordering::Release);
     for flood in floods {
         flood.await.unwrap();

@@ -13,3 +13,4 @@ mod peers;
 mod protocol;
 mod rollout;
 mod secure;
+mod silence;

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use luo_fleet::dev::cluster::Cluster;
-use luo_fleet::dev::hosts::{Came, Fault, Host, World};
+use luo_fleet::dev::hosts::{Fault, Host, World};
 use luo_fleetlock::lock::PRE_REBOOT;
 use luo_fleetlock::status::HostState;
 
-use crate::common::{begin, body, call, kind, server};
+use crate::common::{all_are_done, begin, body, call, kind, server};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "takes etcd"]
@@ -128,9 +128,7 @@ async fn fifty_hosts_roll_out_while_members_and_servers_die() {
         .until("all are done", |fleet| fleet.is("Complete"))
         .await;
     assert_eq!(end.hosts.len(), 50);
-    for task in tasks {
-        assert_eq!(task.await.unwrap(), Came::Done);
-    }
+    all_are_done(&world, tasks).await;
     let most = world.most.load(Ordering::SeqCst);
     assert!(most <= 4, "{most} at once");
 }

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use luo_fleet::config::Config;
 use luo_fleet::dev::cluster::Cluster;
-use luo_fleet::dev::hosts::{Came, Fault, Host, World};
+use luo_fleet::dev::hosts::{Fault, Host, World};
 use luo_fleetlock::lock::PRE_REBOOT;
 use luo_fleetlock::status::HostState;
 
 use crate::common::wires::Wires;
-use crate::common::{Server, begin, body, call, kind, server, server_with};
+use crate::common::{Server, all_are_done, begin, body, call, kind, server, server_with};
 
 /// Waits until a server knows how the fleet stands, or does not any more.
 async fn until_fresh(server: &Server, is_fresh: bool) {
@@ -59,16 +59,15 @@ async fn a_member_that_is_cut_off_from_its_peers_costs_no_slot() {
     // One of them leads.
     for (member, alone) in alone.iter().enumerate() {
         let mut tasks = begin(&world, hosts(member, 0..3));
-        one.until("some are at it", |fleet| {
-            fleet.groups.iter().any(|group| group.slots_taken > 0)
+        // While a slot is free, whoever is given it shows both servers that their watches are dead.
+        one.until("all slots are taken", |fleet| {
+            fleet.groups.iter().any(|group| group.slots_taken == 2)
         })
         .await;
         wires.cut(member);
         // Those at it give back what they have, and others go on.
         tasks.extend(begin(&world, hosts(member, 3..6)));
-        for task in tasks {
-            assert_eq!(task.await.unwrap(), Came::Done);
-        }
+        all_are_done(&world, tasks).await;
         // Whoever reaches this member alone does not know any more, says so, and gives no slot.
         until_fresh(alone, false).await;
         let stranger = body("stranger", "g");

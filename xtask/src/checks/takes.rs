@@ -35,7 +35,7 @@ pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
 pub(super) const PROMTOOL: &str = "promtool";
 
 /// All of them.
-pub(super) const TESTS: [Test; 47] = [
+pub(super) const TESTS: [Test; 50] = [
     Test {
         name: "another_identity_gets_nothing",
         what: "root",
@@ -198,6 +198,18 @@ pub(super) const TESTS: [Test; 47] = [
     },
     Test {
         name: "a_member_that_is_cut_off_from_its_peers_costs_no_slot",
+        what: ETCD,
+    },
+    Test {
+        name: "what_a_host_tells_another_server_is_seen_though_the_watch_is_dead",
+        what: ETCD,
+    },
+    Test {
+        name: "a_slot_comes_back_though_the_watch_is_dead",
+        what: ETCD,
+    },
+    Test {
+        name: "each_host_is_answered_in_time_though_nothing_can_be_changed",
         what: ETCD,
     },
     Test {

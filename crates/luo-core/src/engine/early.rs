@@ -15,9 +15,16 @@ impl<H: Host> Engine<H> {
 
     pub(crate) fn set_early(&mut self, id: SessionId, early: Early) {
         let session = self.sessions.get_mut(id).and_then(Session::outgoing_mut);
-        if let Some(session) = session {
-            session.early = early;
-        }
+        let Some(session) = session else {
+            return;
+        };
+        let before = core::mem::replace(&mut session.early, early);
+        self.frozen_early = match (before, early) {
+            (Early::Not, Early::Not) => self.frozen_early,
+            (Early::Not, _) => self.frozen_early.saturating_add(1),
+            (_, Early::Not) => self.frozen_early.saturating_sub(1),
+            _ => self.frozen_early,
+        };
     }
 
     /// Whether a session for the next kernel is frozen before the others, or being frozen.
@@ -36,9 +43,13 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// All that was frozen is unfrozen, but for what calls have in their hands.
+    /// All that was frozen is unfrozen, but for what calls have in their hands. Where nobody has
+    /// frozen a session before the others, none is looked at.
     pub(crate) fn forget_early(&mut self) {
-        let mut next = self.outgoing.first;
+        let mut next = match self.frozen_early {
+            0 => None,
+            _ => self.outgoing.first,
+        };
         while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
             next = session.links.next;
             match self.early(id) {

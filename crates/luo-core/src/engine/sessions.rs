@@ -5,7 +5,7 @@ use super::Engine;
 use crate::error::Error;
 use crate::host::Host;
 use crate::id::SessionId;
-use crate::session::{Direction, Session, SessionKind};
+use crate::session::{Direction, Early, Session, SessionKind};
 use crate::text::SessionName;
 use crate::waits::Topic;
 
@@ -102,8 +102,9 @@ impl<H: Host> Engine<H> {
     /// Takes a session out that has no files left.
     pub(crate) fn remove_session(&mut self, id: SessionId) -> Option<Session<H>> {
         let direction = self.sessions.get(id).map(Session::direction)?;
-        // No longer counted as waiting to be finished, whatever it was.
+        // No longer counted as waiting to be finished, nor as frozen, whatever it was.
         self.set_locked(id, true);
+        self.set_early(id, Early::Not);
         self.update.waits.wake(Topic::Session(id));
         let has_record = self.sessions.get(id).is_some_and(|s| s.kind().has_record());
         if direction == Direction::Outgoing && has_record {

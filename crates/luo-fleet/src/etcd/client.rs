@@ -135,8 +135,13 @@ impl Etcd {
         bail!("etcd: {}", failures.join("; "))
     }
 
-    /// A member has not answered: the next one is asked from now on.
+    /// A member has not answered: the next one is asked from now on, and this one by new
+    /// connections, because those that are there may be dead without saying so.
     pub(super) fn is_bad(&self, member: usize) {
+        self.idle
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .retain(|(of, _)| *of != member);
         let next = member.wrapping_add(1);
         let _ = self
             .at

@@ -27,6 +27,9 @@ use crate::view;
 /// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a call may take that asks etcd. Hosts give up after 20 seconds, and are to know why.
+const ANSWERED: Duration = Duration::from_secs(15);
+
 /// How long somebody may wait for a newer status.
 const WATCHED: Duration = Duration::from_secs(30);
 
@@ -134,7 +137,7 @@ impl Site {
         let failed = |why: Undone| Box::new(undone(&why));
         match path {
             PRE_REBOOT => {
-                let asked = self.keeper.ask(who, body.liveupdate.as_ref()).await;
+                let asked = in_time(self.keeper.ask(who, body.liveupdate.as_ref())).await;
                 let kind = asked.as_ref().map_or("error", |decision| decision.kind());
                 self.metrics.decided(kind, began.elapsed().as_secs_f64());
                 Ok(decided(&asked.map_err(failed)?, self.keeper.now()))
@@ -147,7 +150,8 @@ impl Site {
                 {
                     return Err(bad("a host that failed keeps its slot: report it"));
                 }
-                self.keeper.steady(who, report).await.map_err(failed)?;
+                let ended = in_time(self.keeper.steady(who, report)).await;
+                ended.map_err(failed)?;
                 Ok(done())
             }
             _ => {
@@ -155,7 +159,8 @@ impl Site {
                 if let Some(report) = body.liveupdate_outcome
                     && report.ending == Ending::Failed
                 {
-                    self.keeper.fail(who, report).await.map_err(failed)?;
+                    let ended = in_time(self.keeper.fail(who, report)).await;
+                    ended.map_err(failed)?;
                 }
                 Ok(done())
             }
@@ -182,7 +187,7 @@ impl Site {
         };
         let ByHand { host, reason } = read(request).await?;
         let by = caller.name();
-        let changed = self.keeper.by_hand(&hand, &host, &reason, by).await;
+        let changed = in_time(self.keeper.by_hand(&hand, &host, &reason, by)).await;
         let changed = changed.map_err(|why| Box::new(undone(&why)))?;
         Ok(by_hand(changed))
     }
@@ -229,8 +234,9 @@ impl Site {
                 }
             }
             AUDIT => {
-                let lines = audit::last(self.keeper.etcd(), self.keeper.keys()).await;
-                let lines = lines.map_err(|why| Box::new(undone(&Undone::Unavailable(why))))?;
+                let lines = audit::last(self.keeper.etcd(), self.keeper.keys());
+                let lines = in_time(async { Ok(lines.await?) }).await;
+                let lines = lines.map_err(|why| Box::new(undone(&why)))?;
                 Ok(document(&lines))
             }
             _ => Err(refused(
@@ -240,6 +246,15 @@ impl Site {
             )),
         }
     }
+}
+
+/// What comes of something, if it comes in time. Who has waited for its turn until then gives it up;
+/// a change that etcd has been asked for may be made all the same, and whoever asks again is told so.
+async fn in_time<T>(done: impl Future<Output = Result<T, Undone>>) -> Result<T, Undone> {
+    timeout(ANSWERED, done).await.unwrap_or_else(|_| {
+        let why = anyhow::anyhow!("nothing has come of it in {} seconds", ANSWERED.as_secs());
+        Err(Undone::Unavailable(why))
+    })
 }
 
 /// Each call that changes something has the protocol's header.

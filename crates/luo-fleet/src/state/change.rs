@@ -3,14 +3,13 @@
 //! the ledger and a line of the log.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use luo_fleetlock::limits::short;
 use luo_fleetlock::status::AuditLine;
 use serde_json::Value;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 
 use super::audit::{DROPPED_AT, KEPT};
 use super::keys::{Key, Keys};
@@ -86,9 +85,30 @@ pub struct Changer {
     /// The state.
     pub mirror: Arc<Mirror>,
     clock: Clock,
-    /// One change at a time: this server's own would only come before each other.
+    turns: Turns,
+}
+
+/// One change at a time: this server's own would only come before each other.
+struct Turns {
     turn: Mutex<()>,
-    waiting: AtomicUsize,
+    queue: Semaphore,
+}
+
+impl Turns {
+    fn new() -> Self {
+        Self {
+            turn: Mutex::new(()),
+            queue: Semaphore::new(QUEUE),
+        }
+    }
+
+    /// Waits for a turn. Whoever gives up meanwhile leaves the queue.
+    async fn take(&self) -> Result<MutexGuard<'_, ()>, Undone> {
+        let place = self.queue.try_acquire().map_err(|_| Undone::Busy)?;
+        let turn = self.turn.lock().await;
+        drop(place);
+        Ok(turn)
+    }
 }
 
 impl Changer {
@@ -100,8 +120,7 @@ impl Changer {
             keys,
             mirror,
             clock,
-            turn: Mutex::new(()),
-            waiting: AtomicUsize::new(0),
+            turns: Turns::new(),
         }
     }
 
@@ -173,12 +192,7 @@ impl Changer {
         id: &str,
         mut change: impl FnMut(&Known, Timestamp) -> Result<Option<Change>, Undone>,
     ) -> Result<bool, Undone> {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err(Undone::Busy);
-        }
-        let turn = self.turn.lock().await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let turn = self.turns.take().await?;
         let done = self.change_in_turn(id, &mut change).await;
         drop(turn);
         done
@@ -275,5 +289,25 @@ impl Changer {
             tracing::info!(target: "audit", number, host, by = line.by, "{} {why}", line.what);
         }
         Ok(done.succeeded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_gives_up_while_it_waits_for_its_turn_leaves_the_queue() {
+        let turns = Turns::new();
+        let first = turns.take().await.unwrap();
+        for _ in 0..=QUEUE {
+            let waits = pin!(turns.take()).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(waits.is_pending());
+        }
+        drop(first);
+        drop(turns.take().await.unwrap());
     }
 }

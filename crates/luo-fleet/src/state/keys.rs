@@ -16,6 +16,9 @@ pub enum Key<'a> {
     Stop,
     /// The number that each change raises.
     Ledger,
+    /// Written with whatever is written beside the ledger: who was heard of, and what hosts tell of
+    /// themselves. By it a server whose watch is dead sees that there is more than it knows.
+    Noted,
     /// A host.
     Host(&'a str),
     /// That a host was heard of.
@@ -56,6 +59,7 @@ impl Keys {
             Key::Policy => format!("{state}policy"),
             Key::Stop => format!("{state}stop"),
             Key::Ledger => format!("{state}ledger"),
+            Key::Noted => format!("{state}ledger/noted"),
             Key::Host(id) => format!("{state}host/{id}"),
             Key::Presence(id) => format!("{state}presence/{id}"),
         }
@@ -68,6 +72,7 @@ impl Keys {
             "policy" => Some(Key::Policy),
             "stop" => Some(Key::Stop),
             "ledger" => Some(Key::Ledger),
+            "ledger/noted" => Some(Key::Noted),
             other => match other.split_once('/')? {
                 ("host", id) => Some(Key::Host(id)),
                 ("presence", id) => Some(Key::Presence(id)),
@@ -88,6 +93,7 @@ mod tests {
             Key::Policy,
             Key::Stop,
             Key::Ledger,
+            Key::Noted,
             Key::Host("a/b"),
             Key::Presence("a"),
         ] {
@@ -96,5 +102,8 @@ mod tests {
         assert_eq!(keys.key("/luo-fleet/state/newer"), None);
         assert_eq!(keys.key("/luo-fleet/audit/1"), None);
         assert!(keys.audit_line(9) < keys.audit_line(10));
+        // One range has both.
+        let ledger = keys.name(Key::Ledger);
+        assert!(keys.name(Key::Noted).starts_with(&ledger));
     }
 }

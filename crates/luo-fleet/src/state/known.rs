@@ -155,6 +155,8 @@ impl Known {
                 self.ledger = serde_json::from_slice(&pair.value).unwrap_or_default();
                 self.ledger_revision = pair.mod_revision;
             }
+            // Its revision is all that it tells.
+            Key::Noted => {}
             Key::Presence(id) => {
                 let at = String::from_utf8_lossy(&pair.value)
                     .parse()
@@ -181,7 +183,7 @@ impl Known {
             Some(Key::Ledger) => (self.ledger, self.ledger_revision) = (Ledger::default(), 0),
             Some(Key::Presence(id)) => drop(self.presence.remove(id)),
             Some(Key::Host(id)) => self.forget(id),
-            None => {}
+            Some(Key::Noted) | None => {}
         }
     }
 

@@ -2,6 +2,10 @@
 //! Keeps a copy of the state up with etcd. What is told from it is never older than a few
 //! seconds, or it is not told: a majority of etcd's members is asked now and then whether the
 //! copy has all there is.
+//!
+//! A watch can be dead without saying so: its member is cut off from the others, or stands still, or
+//! the network drops its packets. Whoever knows of a revision, and waits in vain for the copy to reach
+//! it, has the copy begun anew.
 
 use std::sync::{Arc, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -32,6 +36,8 @@ const LAG: Duration = Duration::from_secs(5);
 pub struct Mirror {
     known: RwLock<Known>,
     revision: watch::Sender<i64>,
+    /// The newest revision that was waited for in vain.
+    missed: watch::Sender<i64>,
     /// When it was last seen to have all there is.
     fresh: RwLock<Option<Instant>>,
     /// Why etcd could not be asked, if it could not when it was asked last.
@@ -46,6 +52,7 @@ impl Mirror {
         Arc::new(Self {
             known: RwLock::default(),
             revision: watch::Sender::new(0),
+            missed: watch::Sender::new(0),
             fresh: RwLock::new(None),
             trouble: RwLock::default(),
             told: Seldom::new(TOLD),
@@ -75,11 +82,29 @@ impl Mirror {
         self.revision.subscribe()
     }
 
-    /// Waits until it has everything up to a revision. Says whether that came about in time.
+    /// Waits until it has everything up to a revision, which etcd has told of. Says whether that came
+    /// about in time; if not, the watch is dead, and the copy begins anew.
     pub async fn reaches(&self, revision: i64) -> bool {
         let mut revisions = self.revision.subscribe();
         let reached = revisions.wait_for(|known| *known >= revision);
-        matches!(timeout(LAG, reached).await, Ok(Ok(_)))
+        let is_reached = matches!(timeout(LAG, reached).await, Ok(Ok(_)));
+        if !is_reached {
+            self.missed.send_if_modified(|missed| {
+                let is_newer = revision > *missed;
+                *missed = revision.max(*missed);
+                is_newer
+            });
+        }
+        is_reached
+    }
+
+    /// Waits until somebody has waited in vain for what it still has not.
+    async fn lags(&self) {
+        let mut missed = self.missed.subscribe();
+        // Its sender lives as long as this does, so it does not end by an error.
+        let _ = missed
+            .wait_for(|missed| *missed > *self.revision.borrow())
+            .await;
     }
 
     fn is_seen_fresh(&self) {
@@ -146,7 +171,8 @@ impl Mirror {
         self.is_seen_fresh();
         tokio::select! {
             ended = self.take_over(keys, &mut watch) => ended,
-            late = self.probe(etcd, keys) => late,
+            () = self.probe(etcd, keys) => Ok(()),
+            () = self.lags() => bail!("the watch lags behind"),
         }
     }
 
@@ -160,24 +186,20 @@ impl Mirror {
         }
     }
 
-    /// Asks etcd whether the copy has the last change of the ledger. Ends when it has not for
-    /// too long: the watch is dead, then, without saying so.
-    async fn probe(&self, etcd: &Etcd, keys: &Keys) -> Result<()> {
+    /// Asks etcd, for ever, whether the copy has the last change of the ledger and the last note
+    /// beside it.
+    async fn probe(&self, etcd: &Etcd, keys: &Keys) {
         loop {
             sleep(OFTEN).await;
-            let asked = etcd.get(&keys.name(Key::Ledger)).await;
-            let told = match asked {
-                Ok(told) => told,
-                Err(why) => {
-                    self.is_in_trouble(&why);
-                    continue;
+            match etcd.all(&keys.name(Key::Ledger)).await {
+                Ok(told) => {
+                    let last = told.kvs.iter().map(|pair| pair.mod_revision).max();
+                    if self.reaches(last.unwrap_or_default()).await {
+                        self.is_seen_fresh();
+                    }
                 }
-            };
-            let last = told.kvs.first().map_or(0, |pair| pair.mod_revision);
-            if !self.reaches(last).await {
-                bail!("the watch lags behind");
+                Err(why) => self.is_in_trouble(&why),
             }
-            self.is_seen_fresh();
         }
     }
 }

@@ -129,6 +129,7 @@ impl Writer {
             }
         }
         if !all.is_empty() {
+            all.push(put(&self.keys.name(Key::Noted), "", None));
             let done = self.etcd.txn(&txn(Vec::new(), all)).await?;
             // Whoever is let in is counted before the next ones are. If that lasts, they come
             // again.

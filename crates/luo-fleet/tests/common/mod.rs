@@ -2,26 +2,33 @@
 //! An etcd with servers before it.
 
 pub(crate) mod authority;
+pub(crate) mod between;
 pub(crate) mod program;
 pub(crate) mod wires;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use luo_fleet::config::Config;
 use luo_fleet::dev::call::{Caller, Said};
 use luo_fleet::dev::cluster::Cluster;
-use luo_fleet::dev::hosts::{Came, Host, World, host};
+use luo_fleet::dev::hosts::{Came, Host, World, host, locked};
 use luo_fleet::dev::show::{BEGINS, until_fresh};
 use luo_fleet::run::run;
 use luo_fleet::state::keeper::Keeper;
+use luo_fleet::state::known::Known;
 use luo_fleet::view;
 use luo_fleetlock::lock::{Body, ClientParams};
 use luo_fleetlock::status::Fleet;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// How long something may take on a machine that does much else.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server, in this process.
 pub(crate) struct Server {
@@ -76,13 +83,21 @@ impl Server {
             if is(&fleet) {
                 return fleet;
             }
-            assert!(
-                began.elapsed() < Duration::from_secs(120),
-                "not {what}: {fleet:#?}"
-            );
+            assert!(began.elapsed() < PATIENCE, "not {what}: {fleet:#?}");
             // What a clock decides changes without a revision.
-            let _ = tokio::time::timeout(Duration::from_millis(200), revisions.changed()).await;
+            let _ = timeout(Duration::from_millis(200), revisions.changed()).await;
         }
+    }
+
+    /// Waits until it knows something.
+    pub(crate) async fn until_known(&self, what: &str, is: impl Fn(&Known) -> bool) {
+        let known = async {
+            let mut revisions = self.keeper.mirror.revisions();
+            while !is(&self.keeper.mirror.known()) {
+                revisions.changed().await.unwrap();
+            }
+        };
+        assert!(timeout(PATIENCE, known).await.is_ok(), "not {what}");
     }
 
     pub(crate) async fn policy(&self, text: &str) {
@@ -140,4 +155,18 @@ pub(crate) fn begin(world: &Arc<World>, hosts: Vec<Host>) -> Vec<JoinHandle<Came
         tokio::spawn(async move { host(&world, &own, number).await.unwrap() })
     };
     hosts.into_iter().enumerate().map(begin).collect()
+}
+
+/// Waits until all hosts are done. They ask on for as long as they are not served, so this gives up.
+pub(crate) async fn all_are_done(world: &World, tasks: Vec<JoinHandle<Came>>) {
+    let all = async {
+        for task in tasks {
+            assert_eq!(task.await.unwrap(), Came::Done);
+        }
+    };
+    if timeout(PATIENCE, all).await.is_err() {
+        let unanswered = world.unanswered.load(Ordering::Relaxed);
+        let kinds = locked(&world.kinds).clone();
+        panic!("hosts are not done: {unanswered} calls without an answer, and {kinds:?}");
+    }
 }
