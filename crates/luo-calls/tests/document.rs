@@ -14,6 +14,10 @@ All ioctls of `/dev/liveupdate` and of a session's descriptor. This page is writ
 simulator find a call by its number and its descriptor, and refuse a caller; tests hold them
 to its arguments, states and errors.
 
+The structures, field by field, are in mainline's `include/uapi/linux/liveupdate.h` and in
+`kernel/overlay/include/uapi/linux/liveupdate_contract.h`, for C; and in `luo_abi::uapi`,
+`luo_abi::rfc` and `luo_abi::contract`, for Rust.
+
 - *argument*: bytes. *Size first* begins with its size, and grows by the rules of
   `luo_abi::extend`: shorter than the first form is EINVAL; longer than 4,096, or with
   something behind what the orchestrator knows, E2BIG.
@@ -28,8 +32,10 @@ to its arguments, states and errors.
   refused, EBUSY if it takes longer than `liveupdate_patience`. A handler that is missing refuses
   nothing: its files wait for it (EAGAIN of RETRIEVE_FD and FD_RESTORE).
 - A call that the descriptor does not take ends with ENOTTY.
-- Whoever holds a descriptor may make its calls, whoever opened it, but for those that end
-  with EACCES: these move or show the whole machine, and take CAP_SYS_ADMIN at the call.
+- Whoever holds a descriptor may make its calls, whoever opened it, but for those with
+  *EACCES without CAP_SYS_ADMIN*: these move or show the whole machine, and take that at the call.
+- RETRIEVE_FD of a token that has been retrieved gives one more descriptor of the same file, as
+  on mainline. FD_RESTORE gives one once.
 ";
 
 fn states(call: &Call) -> String {

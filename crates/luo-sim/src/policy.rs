@@ -160,23 +160,35 @@ impl Policy {
         words
             .filter_map(|word| word.split_once('='))
             .find_map(|(name, value)| {
-                let two = match name {
-                    "liveupdate_openers" => Some(OPENERS),
-                    "liveupdate_open" => Some(OPEN_WORDS),
-                    "liveupdate_unowned" => Some(Unowned::WORDS),
-                    name => {
-                        let mut all = Word::ALL.into_iter();
-                        let choice = all
-                            .find(|choice| name.strip_prefix("liveupdate_") == Some(choice.name()));
-                        choice.map(Word::words)
-                    }
-                };
-                let is_wrong = two.is_some_and(|two| choose(two, value).is_none());
-                is_wrong.then(|| {
-                    let takes = two.map(|two| two.join(" or ")).unwrap_or_default();
-                    (format!("{name}={value}"), takes)
-                })
+                let takes = Self::takes_instead(name.strip_prefix("liveupdate_")?, value)?;
+                Some((format!("{name}={value}"), takes))
             })
+    }
+
+    /// What a parameter takes, if it is one of live update and does not take this.
+    fn takes_instead(parameter: &str, value: &str) -> Option<String> {
+        let two = match parameter {
+            "openers" => OPENERS,
+            "open" => OPEN_WORDS,
+            "unowned" => Unowned::WORDS,
+            "patience" => {
+                let is_wrong = ops::parse_patience(value.as_bytes()).is_none();
+                return is_wrong
+                    .then(|| format!("a number of seconds from 1 to {}", ops::MOST_PATIENCE));
+            }
+            parameter => {
+                if let Some(whom) = Whom::ALL.into_iter().find(|whom| whom.word() == parameter) {
+                    let is_wrong = whom.default().parse(value.as_bytes()).is_none();
+                    return is_wrong.then(|| {
+                        let all = Quota::ALL.map(|quota| format!("{quota}=N"));
+                        format!("{}, or some of these", all.join(","))
+                    });
+                }
+                let mut all = Word::ALL.into_iter();
+                all.find(|choice| choice.name() == parameter)?.words()
+            }
+        };
+        choose(two, value).is_none().then(|| two.join(" or "))
     }
 
     /// Whether a word is on the command line.
@@ -269,6 +281,31 @@ mod tests {
         assert_eq!(policy.quotas, [Quotas::DEFAULT, Quotas::TOGETHER]);
         let policy = Policy::of("liveupdate_unclaimed=drop liveupdate_reboot=no");
         assert_eq!(policy.of_reboot(), by_default);
+    }
+
+    #[test]
+    fn what_a_parameter_does_not_take_is_a_mistake() {
+        let takes = |line: &str| Policy::mistake(line).map(|(_, takes)| takes);
+        for right in [
+            "quiet liveupdate=on liveupdate_openers=many",
+            "liveupdate_user=sessions=2 liveupdate_users=files=7,bytes=9",
+            "liveupdate_patience=5 liveupdate_reboot=veto",
+        ] {
+            assert_eq!(takes(right), None, "{right}");
+        }
+        let quotas = "sessions=N,files=N,dependencies=N,bytes=N, or some of these";
+        for (wrong, right) in [
+            ("liveupdate_openers=2", "one or many"),
+            ("liveupdate_reboot=no", "lose or veto"),
+            ("liveupdate_user=sessions=2,sizes=9", quotas),
+            ("liveupdate_users=sessions", quotas),
+            ("liveupdate_patience=0", "a number of seconds from 1 to"),
+            ("liveupdate_patience=soon", "a number of seconds from 1 to"),
+        ] {
+            let line = format!("quiet {wrong}");
+            let (word, takes) = Policy::mistake(&line).expect(wrong);
+            assert!(word == wrong && takes.starts_with(right), "{word}: {takes}");
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub const fn hint(errno: Errno) -> Option<&'static str> {
     match errno {
         Errno::EDQUOT => Some(
             "this user has as many sessions, files, dependencies or bytes as a user may have; \
-             /sys/kernel/liveupdate/user_* say how many",
+             /sys/kernel/liveupdate/user_* say how many, and users_* for all users together",
         ),
         Errno::ENOTCONN => Some(
             "the file needs one that its owner has not taken back yet; try again when that is there",

@@ -245,7 +245,8 @@ impl Refusal for admin::Error {
             Self::NoSuchSession { .. } => kind(
                 Exit::NotFound,
                 "no-such-session",
-                "`luoctl sessions` lists all; one in custody has `agent` there",
+                "`luoctl sessions` lists all; one in custody has `agent` there. --force is for one \
+                 that luod knows nothing of",
             ),
         }
     }

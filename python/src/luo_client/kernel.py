@@ -35,7 +35,7 @@ _CALLS = {
 # What numbers mean that only this interface has in this sense.
 _MEANINGS = {
     errno.EDQUOT: "this user has as many sessions, files or bytes as a user may have; "
-    "/sys/kernel/liveupdate/user_* say how many",
+    "/sys/kernel/liveupdate/user_* say how many, and users_* for all users together",
     errno.ENOTCONN: "the file needs one that its owner has not taken back yet; try again when "
     "that is there",
     errno.EAGAIN: "the file's handler is not here yet; try again when its kernel module is "

@@ -37,13 +37,35 @@ pub(super) const REMEDY: &str = "a program that opens /dev/liveupdate itself ret
                                  name; if there is none, `luoctl release --force NAME` gives one \
                                  up, with what is in it";
 
+/// Whether the kernel calls a session so that a user without privileges has made by itself.
+fn is_of_a_user(name: &str) -> bool {
+    let user = name
+        .strip_prefix("uid:")
+        .and_then(|rest| rest.split_once(':'));
+    user.is_some_and(|(user, _)| user.parse::<u32>().is_ok())
+}
+
 /// In words.
 pub(super) fn words(names: &[String]) -> String {
-    format!(
-        "the kernel has sessions of the previous one whose owner luod does not know, so no \
-         workload gets them from luod: {}",
-        names.join(", ")
-    )
+    let (users, others): (Vec<_>, Vec<_>) = names.iter().partition(|name| is_of_a_user(name));
+    let told = [
+        (
+            others,
+            "the kernel has sessions of the previous one whose owner luod does not know, so no \
+             workload gets them from luod",
+        ),
+        (
+            users,
+            "the kernel has sessions of the previous one that are users' own, made without luod, \
+             and that they have not taken back yet",
+        ),
+    ];
+    let told = told.into_iter().filter(|(names, _)| !names.is_empty());
+    let told = told.map(|(names, what)| {
+        let names: Vec<_> = names.into_iter().map(String::as_str).collect();
+        format!("{what}: {}", names.join(", "))
+    });
+    told.collect::<Vec<_>>().join("; ")
 }
 
 /// That some of them would be lost.
@@ -158,8 +180,10 @@ impl Agent {
     /// Tells of them in the log. Gives their names.
     pub(super) async fn tell_unowned(&self) -> Vec<String> {
         let names = self.look_for_unowned().await.names;
-        if !names.is_empty() {
+        if names.iter().any(|name| !is_of_a_user(name)) {
             tracing::error!("{}: {REMEDY}", words(&names));
+        } else if !names.is_empty() {
+            tracing::info!("{}: {REMEDY}", words(&names));
         }
         names
     }
@@ -201,5 +225,26 @@ impl Agent {
         };
         let looked = timeout(PATIENCE, self.look_for_unowned()).await;
         looked.unwrap_or(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_users_have_made_by_themselves_is_told_as_theirs() {
+        let words = |names: &[&str]| {
+            let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+            words(&names)
+        };
+        let unknown = words(&["web", "uid:x:vm"]);
+        assert!(unknown.ends_with("from luod: web, uid:x:vm"), "{unknown}");
+        let users = words(&["uid:1000:vm"]);
+        assert!(users.ends_with("back yet: uid:1000:vm"), "{users}");
+        assert!(!users.contains("does not know"), "{users}");
+        let both = words(&["uid:1000:vm", "web"]);
+        assert!(both.contains("from luod: web; "), "{both}");
+        assert!(both.ends_with("back yet: uid:1000:vm"), "{both}");
     }
 }
