@@ -306,6 +306,12 @@ impl<H: Host> Engine<H> {
         self.update.waits.take_woken()
     }
 
+    /// The machine has gone, and what simulates it is to come to its end: calls that stood still for
+    /// a jump end. In a kernel nobody is left then to say so.
+    pub fn let_calls_end(&mut self) {
+        self.update.is_gone();
+    }
+
     /// In place of [`Self::take_woken`], if nobody waits, or is going to whose step has said so.
     #[inline]
     pub fn forget_woken(&mut self) {

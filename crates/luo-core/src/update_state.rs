@@ -80,6 +80,8 @@ pub(crate) struct UpdateState {
     /// A reboot has frozen everything and written it for the next kernel: all that is
     /// missing is the jump.
     sealed: bool,
+    /// The machine has gone, and what simulated it comes to its end.
+    gone: bool,
     /// How often somebody wanted a worker to try to end the update, who waits until it has.
     ends_wanted: u64,
     /// How many of those times a worker has tried since.
@@ -103,6 +105,7 @@ impl UpdateState {
             working: false,
             updated: false,
             sealed: false,
+            gone: false,
             ends_wanted: 0,
             ends_tried: 0,
             rounds: 0,
@@ -200,10 +203,17 @@ impl UpdateState {
     /// Whether a call that is under way may change something now. While a transition works,
     /// it may not; nor may it change what is written for the next kernel.
     pub(crate) fn may_go_on(&self) -> Poll<()> {
-        if self.working || self.sealed {
+        if self.working || self.sealed && !self.gone {
             return self.waits.pend(Topic::Transition);
         }
         Poll::Ready(())
+    }
+
+    /// The machine has gone: what is written for the next kernel stays as it is whatever the calls
+    /// do that are under way still.
+    pub(crate) fn is_gone(&mut self) {
+        self.gone = true;
+        self.waits.wake(Topic::Transition);
     }
 
     /// A worker is going to try to end the update. Gives the number of this wish.

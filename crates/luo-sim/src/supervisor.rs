@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{Builder, Scope};
 
+use luo_core::{Engine, Lock as _};
 use luo_sys::seccomp::{Answer, Listener, Notification};
 use luo_sys::supervise::Tree;
 use rustix::event::Timespec;
@@ -134,6 +135,9 @@ impl<'a> Supervisor<'a> {
             }
             self.under_way.fetch_sub(1, Ordering::AcqRel);
             if job.is_none() {
+                // A call that came out of a handler after the jump stands still in its kernel
+                // for ever; here its thread has to end.
+                self.machine.now(Engine::let_calls_end);
                 return;
             }
             if self.waiting.fetch_add(1, Ordering::AcqRel) >= SPARE {

@@ -49,6 +49,13 @@ fn who_is_killed_waiting_is_gone() {
     succeed(simulator.fault(fault("preserve:1=delay:500ms")));
 }
 
+/// What a call that does not end has in its hands is lost in the jump, and keeps no machine.
+#[test]
+fn a_call_that_does_not_end_keeps_no_machine_from_its_jump() {
+    let simulator = scenario(&["jumps-in-a-call"], 2).parameters("liveupdate_patience=1");
+    succeed(simulator.fault(fault("0/preserve:2=delay:60000ms")));
+}
+
 /// Every step of an update: power is lost there, and nothing of it is left.
 #[test]
 fn after_a_crash_at_any_step_the_machine_is_as_new() {

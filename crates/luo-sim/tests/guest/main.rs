@@ -32,6 +32,7 @@ fn main() -> Result<()> {
         ["veto"] => states::veto(),
         ["poll"] => states::poll(),
         ["waits"] => states::waits(),
+        ["jumps-in-a-call"] => states::jumps_in_a_call(),
         ["killed-waiting"] => states::killed_waiting(),
         ["wait"] => states::wait(),
         ["prepare"] => states::prepare(),

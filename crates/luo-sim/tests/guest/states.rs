@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use luo_sys::{Device, Errno, State, Token};
 
-use crate::tools::{boot, jump, memory, name, refused, same};
+use crate::tools::{boot, jump, memory, name, refused, same, session_with};
 
 /// The first freeze is vetoed; everything goes on, and the second one succeeds.
 pub(crate) fn veto() -> Result<()> {
@@ -123,4 +123,26 @@ pub(crate) fn killed_waiting() -> Result<()> {
     })?;
     device.cancel()?;
     same("the state", device.state()?, State::Normal)
+}
+
+/// Jumps while another thread's call is in a handler that does not come back for a minute.
+pub(crate) fn jumps_in_a_call() -> Result<()> {
+    let device = Device::open()?;
+    if boot()? > 0 {
+        let session = device.retrieve_session(&name("there"))?;
+        drop(session.retrieve_fd(Token(1))?);
+        let slow = device.retrieve_session(&name("slow"))?;
+        return refused(slow.retrieve_fd(Token(1)), Errno::ENOTRECOVERABLE);
+    }
+    let _there = session_with(&device, "there", b"there")?;
+    let slow = device.create_session(&name("slow"))?;
+    let contents = memory(b"slow")?;
+    std::thread::scope(|scope| {
+        scope.spawn(|| slow.preserve_fd(&contents, Token(1)));
+        // An event that waits for that call in vain tells that it is under way.
+        let is_busy =
+            |told: luo_sys::Result<()>| matches!(told, Err(why) if why.errno() == Errno::EBUSY);
+        while !is_busy(device.prepare()) && !is_busy(device.cancel()) {}
+        bail!("{}", jump()?)
+    })
 }
