@@ -11,7 +11,7 @@ use crate::lock::Lock;
 use crate::owner::Owner;
 use crate::participant::handler::Handler;
 use crate::quota::Quota;
-use crate::session::{Direction, File};
+use crate::session::{Arrived, Direction, File};
 use crate::waits::Topic;
 
 /// How the files of a session are gone through from the end.
@@ -174,7 +174,26 @@ impl<H: Host> Engine<H> {
     /// Takes a file out of everything that knows it. What it held is the
     /// caller's to drop, without the lock.
     pub(crate) fn remove_file(&mut self, id: FileId) -> Option<File<H>> {
-        let session = self.files.get(id).map(|file| file.session)?;
+        self.detach_file(id)?;
+        let file = self.files.remove(id);
+        self.give_back_room();
+        file
+    }
+
+    /// [`Self::remove_file`] of a file of the previous kernel, of which that is all that it can
+    /// hold: a whole file is large.
+    pub(crate) fn remove_arrived(&mut self, id: FileId) -> Option<Arrived<H>> {
+        self.detach_file(id)?;
+        let take = |file: &mut File<H>| file.as_incoming_mut()?.arrived.take();
+        let arrived = self.files.remove_with(id, take);
+        self.give_back_room();
+        arrived?
+    }
+
+    /// Takes a file out of everything that knows it but its own table.
+    fn detach_file(&mut self, id: FileId) -> Option<()> {
+        let file = self.files.get(id)?;
+        let (session, handler) = (file.session, file.handler);
         // Those who need it will miss it under its name.
         let needed = self.graph.dependent_count(id) > 0;
         let name = if needed { self.file_name(id) } else { None };
@@ -210,13 +229,11 @@ impl<H: Host> Engine<H> {
         if let Some(session) = self.sessions.get_mut(session) {
             session.files.unlink(&mut self.files, id);
         }
-        let file = self.files.remove(id)?;
-        self.give_back_room();
         self.charge(session, |used| used.files = used.files.saturating_sub(1));
-        if let Some(handler) = file.handler {
+        if let Some(handler) = handler {
             self.release_handler(handler);
         }
-        Some(file)
+        Some(())
     }
 
     /// Gives back the room of what is kept beside the files, with the files' own.

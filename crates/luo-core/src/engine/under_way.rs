@@ -50,18 +50,29 @@ impl<H: Host> Engine<H> {
 
     /// Takes a whole session for an operation, waiting for those on its files.
     pub(crate) fn lock_session(&mut self, id: SessionId) -> Poll<Result<(), Error>> {
+        let free = self.is_free_to_lock(id);
+        if matches!(free, Poll::Ready(Ok(()))) {
+            self.take_session(id);
+        }
+        free
+    }
+
+    /// Whether the caller could have a session for itself now.
+    ///
+    /// # Errors
+    /// As of [`Self::lock_session`].
+    pub(crate) fn is_free_to_lock(&self, id: SessionId) -> Poll<Result<(), Error>> {
         match self.update.admits() {
             Poll::Ready(Ok(())) => {}
             waits_or_fails => return waits_or_fails,
         }
-        let Some(session) = self.sessions.get_mut(id) else {
-            return Poll::Ready(Err(Error::NoSession));
-        };
-        if session.busy > 0 || session.locked {
-            return self.update.waits.pend(Topic::Session(id));
+        match self.sessions.get(id) {
+            None => Poll::Ready(Err(Error::NoSession)),
+            Some(session) if session.busy > 0 || session.locked => {
+                self.update.waits.pend(Topic::Session(id))
+            }
+            Some(_) => Poll::Ready(Ok(())),
         }
-        self.take_session(id);
-        Poll::Ready(Ok(()))
     }
 
     /// [`Self::lock_session`] for a session on which no operation is under way.

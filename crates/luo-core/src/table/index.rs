@@ -263,9 +263,10 @@ impl Index {
         }
         self.len = self.len.saturating_sub(1);
         for _ in 0..JOINS {
-            if self.count > SMALLEST && self.len < self.count / JOINS {
-                self.join();
+            if self.count <= SMALLEST || self.len >= self.count / JOINS {
+                break;
             }
+            self.join();
         }
     }
 
