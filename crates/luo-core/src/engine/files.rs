@@ -65,12 +65,21 @@ impl Ordering {
 }
 
 impl<H: Host> Engine<H> {
-    fn token_hash(&self, session: SessionId, token: u64) -> u32 {
+    pub(crate) fn token_hash(&self, session: SessionId, token: u64) -> u32 {
         self.hash.of_words(&[session.to_bits(), token])
     }
 
     pub(crate) fn find_file(&self, session: SessionId, token: u64) -> Option<FileId> {
-        let hash = self.token_hash(session, token);
+        self.find_file_hashed(self.token_hash(session, token), session, token)
+    }
+
+    /// [`Self::find_file`] by the hash of both.
+    pub(crate) fn find_file_hashed(
+        &self,
+        hash: u32,
+        session: SessionId,
+        token: u64,
+    ) -> Option<FileId> {
         let slot = self.tokens.find(hash, |slot| {
             self.files
                 .at_slot(slot)
@@ -252,7 +261,11 @@ impl<H: Host> Engine<H> {
 
     /// The file that stands for an object.
     pub(crate) fn file_of_object(&self, object: u64) -> Option<FileId> {
-        let slot = self.objects.find(self.object_hash(object), |slot| {
+        self.file_of_hashed(self.object_hash(object), object)
+    }
+
+    fn file_of_hashed(&self, hash: u32, object: u64) -> Option<FileId> {
+        let slot = self.objects.find(hash, |slot| {
             self.files
                 .at_slot(slot)
                 .is_some_and(|(_, file)| file.object == Some(object))
@@ -265,10 +278,10 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// [`Error::AlreadyPreserved`] if another file does, [`Error::NoMemory`].
     pub(crate) fn index_object(&mut self, id: FileId, object: u64) -> Result<(), Error> {
-        if self.file_of_object(object).is_some() {
+        let hash = self.object_hash(object);
+        if self.file_of_hashed(hash, object).is_some() {
             return Err(Error::AlreadyPreserved);
         }
-        let hash = self.object_hash(object);
         self.objects.insert_reserved(hash, id.slot)?;
         if let Some(file) = self.files.get_mut(id) {
             file.object = Some(object);
