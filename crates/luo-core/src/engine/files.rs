@@ -149,9 +149,14 @@ impl<H: Host> Engine<H> {
 
     /// Adds a file whose token is not in use in its session.
     pub(crate) fn add_file(&mut self, file: File<H>) -> Result<FileId, Error> {
+        let hash = self.token_hash(file.session, file.token);
+        self.add_file_hashed(file, hash)
+    }
+
+    /// [`Self::add_file`] with the hash of its session and token.
+    pub(crate) fn add_file_hashed(&mut self, file: File<H>, hash: u32) -> Result<FileId, Error> {
         let (session, token) = (file.session, file.token);
         let (owner, direction) = self.kind_of(session).ok_or(Error::NoSession)?;
-        let hash = self.token_hash(session, token);
         self.files.reserve(1)?;
         let last = self.files.last_with_next();
         self.tokens.reserve_at(last)?;
