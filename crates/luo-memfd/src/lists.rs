@@ -163,7 +163,7 @@ impl Lists {
 const MOST_EMPTY: u32 = 65_536;
 
 /// Records that are read at once.
-const SOME: usize = 32;
+const SOME: usize = 8;
 
 fn is_nothing(found: &wire::FolioRecord) -> bool {
     found.frame & wire::FOLIO_FRAME == 0

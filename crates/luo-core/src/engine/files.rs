@@ -224,7 +224,9 @@ impl<H: Host> Engine<H> {
         self.graph.remove_node(id, name);
         // Its dependencies go too.
         let gone = edges.saturating_sub(self.graph.edge_count());
-        self.count_dependencies(session, |count| count.saturating_sub(gone));
+        if gone > 0 {
+            self.count_dependencies(session, |count| count.saturating_sub(gone));
+        }
         self.set_bytes(id, 0);
         match (direction, owner) {
             (Direction::Outgoing, _) => {
@@ -337,6 +339,9 @@ impl<H: Host> Engine<H> {
         let Some(file) = self.files.get_mut(id) else {
             return;
         };
+        if file.bytes == bytes {
+            return;
+        }
         let before = core::mem::replace(&mut file.bytes, bytes);
         let of = file.session;
         if let Some(session) = self.sessions.get_mut(of) {
