@@ -126,7 +126,7 @@ impl Graph {
     /// Makes the node of a new file. A file that had the slot before must have
     /// been removed.
     pub(crate) fn add_node(&mut self, id: FileId) -> Result<(), OutOfMemory> {
-        self.nodes.slots.set(id.slot, Some(Node::new(id)))
+        self.nodes.slots.set(id.slot, Node::new(id))
     }
 
     /// Whether a file has a node.
@@ -159,8 +159,7 @@ impl Graph {
             }
         }
         self.nodes.leave_order(id);
-        // The slot is there, so nothing is asked for.
-        let _ = self.nodes.slots.set(id.slot, None);
+        self.nodes.slots.clear(id.slot);
     }
 
     /// The target of an edge goes.

@@ -4,7 +4,8 @@
 //! again succeeds.
 
 use luo_core::mem::fault;
-use luo_core::{ops, Error};
+use luo_core::ops::Needed;
+use luo_core::{ops, Error, SessionId};
 
 use crate::support::{compat, handed, name, Handed, TestFlb, TestHandler, TestHost};
 
@@ -78,9 +79,34 @@ fn retrieve() {
         let session = host.claim("vm").unwrap();
         (host, session)
     };
-    // The handler's own failure is final, so only the engine's requests are
-    // tried: the plan, and the index's links, before the handler is asked.
-    for requests in 0..2 {
+    // The handler's own failure is final, so only the engine's request is tried: the
+    // index's links, before the handler is asked.
+    retrieve_without_memory(scene, 1);
+    let (host, session) = scene();
+    fault::fail_after(2);
+    assert!(host.retrieve(session, 7).is_ok());
+    assert!(fault::disarm(), "nothing is asked for after the handler");
+}
+
+#[test]
+fn retrieve_what_needs_another() {
+    let scene = || {
+        let host = TestHost::cold();
+        let session = host.create("vm");
+        host.preserve(session, 7, 70).unwrap();
+        host.preserve(session, 8, 80).unwrap();
+        host.needs(session, 7, Needed::Here(8)).unwrap();
+        let host = host.next();
+        let session = host.claim("vm").unwrap();
+        (host, session)
+    };
+    // The plan, and the index's links for the file that is needed.
+    retrieve_without_memory(scene, 2);
+}
+
+/// Each of the engine's first requests fails in turn when a file is retrieved.
+fn retrieve_without_memory(scene: impl Fn() -> (TestHost, SessionId), requests: u64) {
+    for requests in 0..requests {
         let (host, session) = scene();
         let before = host.visible();
         fault::fail_after(requests);
@@ -89,10 +115,6 @@ fn retrieve() {
         assert_eq!(host.visible(), before);
         assert!(host.retrieve(session, 7).is_ok());
     }
-    let (host, session) = scene();
-    fault::fail_after(3);
-    assert!(host.retrieve(session, 7).is_ok());
-    assert!(fault::disarm(), "nothing is asked for after the handler");
 }
 
 #[test]

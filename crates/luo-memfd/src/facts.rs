@@ -23,7 +23,10 @@ impl<const N: usize> Short<N> {
     /// What is not a string of less than the room has is none at all: the last byte is kept
     /// for its end.
     pub fn fill(&mut self, write: impl FnOnce(&mut [u8; N]) -> usize) {
-        *self = Self::EMPTY;
+        // Behind a string there is nothing: an empty one need not be cleared.
+        if self.length > 0 {
+            *self = Self::EMPTY;
+        }
         let length = write(&mut self.bytes);
         let text = self.bytes.get(..length).unwrap_or(&[0]);
         if length >= N || text.contains(&0) {

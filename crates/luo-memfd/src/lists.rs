@@ -97,7 +97,9 @@ impl Lists {
                     }
                     if slot % SOME == 0 {
                         let offset = slot.saturating_mul(size_of::<wire::FolioRecord>());
-                        if !list.copy(offset, some.as_mut_bytes()) {
+                        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(SOME);
+                        let to = some.get_mut(..wanted).map(<[_]>::as_mut_bytes);
+                        if !to.is_some_and(|to| list.copy(offset, to)) {
                             return Err(Damage::Record(at).into());
                         }
                     }
@@ -161,7 +163,7 @@ impl Lists {
 const MOST_EMPTY: u32 = 65_536;
 
 /// Records that are read at once.
-const SOME: usize = 32;
+const SOME: usize = 8;
 
 fn is_nothing(found: &wire::FolioRecord) -> bool {
     found.frame & wire::FOLIO_FRAME == 0

@@ -143,8 +143,10 @@ impl<'a, S: Source> Joined<'a, S> {
 
     /// Adds a run; where there is no room, as much again is made.
     fn push(&mut self, run: Run) -> Result<(), Unread> {
-        if self.runs.len() == self.room {
-            let room = self.room.saturating_mul(2).max(FEW);
+        if self.room == 0 {
+            (self.runs, self.room) = (Vec::with_capacity(FEW)?, FEW);
+        } else if self.runs.len() == self.room {
+            let room = self.room.saturating_mul(2);
             let mut larger = Vec::with_capacity(room)?;
             for run in core::mem::take(&mut self.runs) {
                 larger.push(run)?;

@@ -106,6 +106,13 @@ impl<B: BlockMemory> Written<B> {
             return Ok(());
         }
         let mut more = Vec::with_capacity(wanted).map_err(|_| Errno::ENOMEM)?;
+        if self.lists.is_empty() {
+            for _ in 0..missing {
+                more.push(alloc()?).map_err(|_| Errno::ENOMEM)?;
+            }
+            self.lists = more;
+            return Ok(());
+        }
         let mut new = Vec::with_capacity(missing).map_err(|_| Errno::ENOMEM)?;
         for _ in 0..missing {
             new.push(alloc()?).map_err(|_| Errno::ENOMEM)?;

@@ -9,7 +9,16 @@ use crate::waits::Topic;
 
 impl<H: Host> Engine<H> {
     pub(crate) fn set_locked(&mut self, id: SessionId, locked: bool) {
-        self.change_session(id, |session| session.locked = locked);
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        if session.incoming().is_some_and(|incoming| !incoming.claimed) {
+            return self.change_session(id, |session| session.locked = locked);
+        }
+        // One that somebody holds, or that is for the next kernel, is in none of the counts.
+        if core::mem::replace(&mut session.locked, locked) {
+            self.update.waits.wake(Topic::Session(id));
+        }
     }
 
     /// Notes of an incoming session whether somebody holds it.

@@ -11,7 +11,7 @@ use crate::lock::Lock;
 use crate::owner::Owner;
 use crate::participant::handler::Handler;
 use crate::quota::Quota;
-use crate::session::{Direction, File};
+use crate::session::{Arrived, Direction, File};
 use crate::waits::Topic;
 
 /// How the files of a session are gone through from the end.
@@ -65,12 +65,21 @@ impl Ordering {
 }
 
 impl<H: Host> Engine<H> {
-    fn token_hash(&self, session: SessionId, token: u64) -> u32 {
+    pub(crate) fn token_hash(&self, session: SessionId, token: u64) -> u32 {
         self.hash.of_words(&[session.to_bits(), token])
     }
 
     pub(crate) fn find_file(&self, session: SessionId, token: u64) -> Option<FileId> {
-        let hash = self.token_hash(session, token);
+        self.find_file_hashed(self.token_hash(session, token), session, token)
+    }
+
+    /// [`Self::find_file`] by the hash of both.
+    pub(crate) fn find_file_hashed(
+        &self,
+        hash: u32,
+        session: SessionId,
+        token: u64,
+    ) -> Option<FileId> {
         let slot = self.tokens.find(hash, |slot| {
             self.files
                 .at_slot(slot)
@@ -140,9 +149,14 @@ impl<H: Host> Engine<H> {
 
     /// Adds a file whose token is not in use in its session.
     pub(crate) fn add_file(&mut self, file: File<H>) -> Result<FileId, Error> {
+        let hash = self.token_hash(file.session, file.token);
+        self.add_file_hashed(file, hash)
+    }
+
+    /// [`Self::add_file`] with the hash of its session and token.
+    pub(crate) fn add_file_hashed(&mut self, file: File<H>, hash: u32) -> Result<FileId, Error> {
         let (session, token) = (file.session, file.token);
         let (owner, direction) = self.kind_of(session).ok_or(Error::NoSession)?;
-        let hash = self.token_hash(session, token);
         self.files.reserve(1)?;
         let last = self.files.last_with_next();
         self.tokens.reserve_at(last)?;
@@ -174,7 +188,26 @@ impl<H: Host> Engine<H> {
     /// Takes a file out of everything that knows it. What it held is the
     /// caller's to drop, without the lock.
     pub(crate) fn remove_file(&mut self, id: FileId) -> Option<File<H>> {
-        let session = self.files.get(id).map(|file| file.session)?;
+        self.detach_file(id)?;
+        let file = self.files.remove(id);
+        self.give_back_room();
+        file
+    }
+
+    /// [`Self::remove_file`] of a file of the previous kernel, of which that is all that it can
+    /// hold: a whole file is large.
+    pub(crate) fn remove_arrived(&mut self, id: FileId) -> Option<Arrived<H>> {
+        self.detach_file(id)?;
+        let take = |file: &mut File<H>| file.as_incoming_mut()?.arrived.take();
+        let arrived = self.files.remove_with(id, take);
+        self.give_back_room();
+        arrived?
+    }
+
+    /// Takes a file out of everything that knows it but its own table.
+    fn detach_file(&mut self, id: FileId) -> Option<()> {
+        let file = self.files.get(id)?;
+        let (session, handler) = (file.session, file.handler);
         // Those who need it will miss it under its name.
         let needed = self.graph.dependent_count(id) > 0;
         let name = if needed { self.file_name(id) } else { None };
@@ -191,7 +224,9 @@ impl<H: Host> Engine<H> {
         self.graph.remove_node(id, name);
         // Its dependencies go too.
         let gone = edges.saturating_sub(self.graph.edge_count());
-        self.count_dependencies(session, |count| count.saturating_sub(gone));
+        if gone > 0 {
+            self.count_dependencies(session, |count| count.saturating_sub(gone));
+        }
         self.set_bytes(id, 0);
         match (direction, owner) {
             (Direction::Outgoing, _) => {
@@ -210,13 +245,11 @@ impl<H: Host> Engine<H> {
         if let Some(session) = self.sessions.get_mut(session) {
             session.files.unlink(&mut self.files, id);
         }
-        let file = self.files.remove(id)?;
-        self.give_back_room();
         self.charge(session, |used| used.files = used.files.saturating_sub(1));
-        if let Some(handler) = file.handler {
+        if let Some(handler) = handler {
             self.release_handler(handler);
         }
-        Some(file)
+        Some(())
     }
 
     /// Gives back the room of what is kept beside the files, with the files' own.
@@ -235,7 +268,11 @@ impl<H: Host> Engine<H> {
 
     /// The file that stands for an object.
     pub(crate) fn file_of_object(&self, object: u64) -> Option<FileId> {
-        let slot = self.objects.find(self.object_hash(object), |slot| {
+        self.file_of_hashed(self.object_hash(object), object)
+    }
+
+    fn file_of_hashed(&self, hash: u32, object: u64) -> Option<FileId> {
+        let slot = self.objects.find(hash, |slot| {
             self.files
                 .at_slot(slot)
                 .is_some_and(|(_, file)| file.object == Some(object))
@@ -248,10 +285,10 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// [`Error::AlreadyPreserved`] if another file does, [`Error::NoMemory`].
     pub(crate) fn index_object(&mut self, id: FileId, object: u64) -> Result<(), Error> {
-        if self.file_of_object(object).is_some() {
+        let hash = self.object_hash(object);
+        if self.file_of_hashed(hash, object).is_some() {
             return Err(Error::AlreadyPreserved);
         }
-        let hash = self.object_hash(object);
         self.objects.insert_reserved(hash, id.slot)?;
         if let Some(file) = self.files.get_mut(id) {
             file.object = Some(object);
@@ -302,6 +339,9 @@ impl<H: Host> Engine<H> {
         let Some(file) = self.files.get_mut(id) else {
             return;
         };
+        if file.bytes == bytes {
+            return;
+        }
         let before = core::mem::replace(&mut file.bytes, bytes);
         let of = file.session;
         if let Some(session) = self.sessions.get_mut(of) {

@@ -3,9 +3,10 @@
 
 use super::Engine;
 use crate::error::Error;
+use crate::handover::block::Chain;
 use crate::host::Host;
 use crate::id::SessionId;
-use crate::session::{Direction, Early, Session, SessionKind};
+use crate::session::{Direction, Early, FileChain, Session, SessionKind};
 use crate::text::SessionName;
 use crate::waits::Topic;
 
@@ -99,16 +100,17 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Takes a session out that has no files left.
-    pub(crate) fn remove_session(&mut self, id: SessionId) -> Option<Session<H>> {
+    /// Takes a session out that has no files left. Gives its pages for the files' records: all that
+    /// is to be dropped without the lock.
+    pub(crate) fn remove_session(&mut self, id: SessionId) -> Option<FileChain<H>> {
         let direction = self.sessions.get(id).map(Session::direction)?;
         // No longer counted as waiting to be finished, nor as frozen, whatever it was.
         self.set_locked(id, true);
         self.set_early(id, Early::Not);
         self.update.waits.wake(Topic::Session(id));
-        let has_record = self.sessions.get(id).is_some_and(|s| s.kind().has_record());
-        if direction == Direction::Outgoing && has_record {
-            self.records = self.records.saturating_sub(1);
+        if direction == Direction::Outgoing {
+            let has_record = self.sessions.get(id).is_some_and(|s| s.kind().has_record());
+            self.records = self.records.saturating_sub(has_record.into());
         }
         self.names.remove(id.slot);
         let is_finished = self.sessions.get(id).is_some_and(Session::is_finished);
@@ -123,10 +125,14 @@ impl<H: Host> Engine<H> {
         }
         self.delist_closed(id);
         self.delist(id, direction);
-        let session = self.sessions.remove(id);
+        let take_pages = |session: &mut Session<H>| {
+            let outgoing = session.outgoing_mut()?;
+            Some(core::mem::replace(&mut outgoing.chain, Chain::new()))
+        };
+        let pages = self.sessions.remove_with(id, take_pages);
         if let Some(segment) = self.sessions.take_gone() {
             self.names.give_back(segment);
         }
-        session
+        pages?
     }
 }

@@ -14,54 +14,62 @@ use crate::under_way::Waiter;
 use crate::waits::Topic;
 
 impl<H: Host> Engine<H> {
-    /// Whether events wait for a call on a session.
-    fn is_awaited(&self, id: SessionId) -> bool {
-        let session = self.sessions.get(id);
-        session.is_some_and(|session| session.owner.is_administrator())
-    }
-
     pub(crate) fn mark_busy(&mut self, id: SessionId) {
-        if self.is_awaited(id) {
-            self.under_way.awaited = self.under_way.awaited.saturating_add(1);
-        } else {
-            self.under_way.others = self.under_way.others.saturating_add(1);
-        }
+        // Whether events wait for a call on it.
+        let mut is_awaited = false;
         if let Some(session) = self.sessions.get_mut(id) {
             session.busy = session.busy.saturating_add(1);
+            is_awaited = session.owner.is_administrator();
+        }
+        match is_awaited {
+            true => self.under_way.awaited = self.under_way.awaited.saturating_add(1),
+            false => self.under_way.others = self.under_way.others.saturating_add(1),
         }
     }
 
     pub(crate) fn mark_idle(&mut self, id: SessionId) {
-        if self.is_awaited(id) {
-            self.under_way.awaited = self.under_way.awaited.saturating_sub(1);
-            if self.under_way.awaited == 0 {
-                self.update.waits.wake(Topic::Idle);
-            }
-        } else {
-            self.end_with_pages();
-        }
+        let mut is_awaited = false;
         if let Some(session) = self.sessions.get_mut(id) {
             session.busy = session.busy.saturating_sub(1);
+            is_awaited = session.owner.is_administrator();
             if session.busy == 0 {
                 self.update.waits.wake(Topic::Session(id));
             }
+        }
+        if !is_awaited {
+            return self.end_with_pages();
+        }
+        self.under_way.awaited = self.under_way.awaited.saturating_sub(1);
+        if self.under_way.awaited == 0 {
+            self.update.waits.wake(Topic::Idle);
         }
     }
 
     /// Takes a whole session for an operation, waiting for those on its files.
     pub(crate) fn lock_session(&mut self, id: SessionId) -> Poll<Result<(), Error>> {
+        let free = self.is_free_to_lock(id);
+        if matches!(free, Poll::Ready(Ok(()))) {
+            self.take_session(id);
+        }
+        free
+    }
+
+    /// Whether the caller could have a session for itself now.
+    ///
+    /// # Errors
+    /// As of [`Self::lock_session`].
+    pub(crate) fn is_free_to_lock(&self, id: SessionId) -> Poll<Result<(), Error>> {
         match self.update.admits() {
             Poll::Ready(Ok(())) => {}
             waits_or_fails => return waits_or_fails,
         }
-        let Some(session) = self.sessions.get_mut(id) else {
-            return Poll::Ready(Err(Error::NoSession));
-        };
-        if session.busy > 0 || session.locked {
-            return self.update.waits.pend(Topic::Session(id));
+        match self.sessions.get(id) {
+            None => Poll::Ready(Err(Error::NoSession)),
+            Some(session) if session.busy > 0 || session.locked => {
+                self.update.waits.pend(Topic::Session(id))
+            }
+            Some(_) => Poll::Ready(Ok(())),
         }
-        self.take_session(id);
-        Poll::Ready(Ok(()))
     }
 
     /// [`Self::lock_session`] for a session on which no operation is under way.

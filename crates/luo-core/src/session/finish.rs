@@ -32,8 +32,9 @@ enum At {
     ToAsk(FileId),
     /// All have agreed, and the files need each other: they are to be put in order.
     ToArrange,
-    /// The handler of this file is to be asked.
-    Asked(FileId),
+    /// The handler of this file is to be asked. If it is the last of a session whose files do not
+    /// need each other, it is the first that lets go then, and this is the one before it.
+    Asked(FileId, Option<(Option<FileId>, Backwards)>),
     /// All have agreed: the handler of this file is to let go, and then that of the file before
     /// it. Of one that was lost there is nothing to release.
     Agreed(FileId, Option<FileId>, Backwards),
@@ -56,12 +57,16 @@ pub(crate) fn finish_begun<H: Lock>(host: &H, finishing: &mut Finishing<H>) {
                 let last = arrange_session(host, finishing.session);
                 host.now(|engine| finishing.let_go_from(engine, last, Backwards::InOrder));
             }
-            At::Asked(id) => {
+            At::Asked(id, last) => {
                 let agreed = finishing.taken.as_ref().is_none_or(|taken| {
                     let handler = &taken.arrived.handler;
                     handler.can_finish(host, &taken.view())
                 });
-                host.now(|engine| finishing.answered(host, engine, id, agreed));
+                match last {
+                    // Nobody else adds or removes files of the session meanwhile.
+                    Some((next, way)) if agreed => finishing.at = At::Agreed(id, next, way),
+                    _ => host.now(|engine| finishing.answered(host, engine, id, agreed)),
+                }
             }
             At::Agreed(id, next, way) => {
                 if let Some(taken) = &finishing.taken {
@@ -69,16 +74,20 @@ pub(crate) fn finish_begun<H: Lock>(host: &H, finishing: &mut Finishing<H>) {
                 }
                 // The file's contents go when the engine has forgotten it; the step puts the
                 // next one in its place.
-                let held = next.and_then(|_| finishing.taken.take());
-                let mut gone = None;
-                Within::Call.step(host, |engine| {
-                    gone = engine.remove_file(id);
-                    finishing.let_go_from(engine, next, way);
-                });
-                drop(gone);
-                drop(held);
                 if next.is_none() {
+                    let gone = Within::Call.step(host, |engine| engine.remove_arrived(id));
+                    finishing.at = At::Done;
+                    drop(gone);
                     finishing.taken = None;
+                } else {
+                    let held = finishing.taken.take();
+                    let gone = Within::Call.step(host, |engine| {
+                        let gone = engine.remove_arrived(id);
+                        finishing.let_go_from(engine, next, way);
+                        gone
+                    });
+                    drop(gone);
+                    drop(held);
                 }
             }
             At::Done => return,
@@ -152,7 +161,11 @@ impl<H: Host> Finishing<H> {
             }
             self.taken = engine.take_arrived(id);
             if self.taken.is_some() {
-                self.at = At::Asked(id);
+                let last = match engine.last_if_listed(self.session) {
+                    Some((Some(last), way)) if last == id => Some((engine.before(id, way), way)),
+                    _ => None,
+                };
+                self.at = At::Asked(id, last);
                 return;
             }
             if !budget.has_room_for(0) {
@@ -170,15 +183,6 @@ impl<H: Host> Finishing<H> {
     /// A handler has answered.
     fn answered(&mut self, host: &H, engine: &mut Engine<H>, id: FileId, agreed: bool) {
         let next = engine.next_file(id);
-        if agreed && next.is_none() {
-            // The last that is asked is the first that lets go, if no file needs another.
-            if let Some((Some(last), way)) = engine.last_if_listed(self.session) {
-                if last == id {
-                    self.at = At::Agreed(id, engine.before(id, way), way);
-                    return;
-                }
-            }
-        }
         if let Some(taken) = self.taken.take() {
             engine.put_arrived(id, taken.arrived);
         }
@@ -221,7 +225,7 @@ pub(crate) fn finish_file<H: Lock>(host: &H, within: Within, id: FileId) -> bool
     if let Some(taken) = &taken {
         let_go(host, taken);
     }
-    let gone = within.step(host, |engine| engine.remove_file(id));
+    let gone = within.step(host, |engine| engine.remove_arrived(id));
     drop(gone);
     drop(taken);
     released

@@ -77,28 +77,38 @@ pub(crate) fn add_file<H: Lock>(
     may: impl Fn(&Engine<H>) -> Poll<Result<(), Error>>,
     fill: impl FnOnce(FileId) -> Result<Filled<H>, Error>,
 ) -> Result<(), Error> {
+    // The hash is made once for all tries.
+    let mut hash = None;
     let id = with_pages(host, |engine, spares| {
         ready!(may(engine))?;
         ready!(engine.enter(session, Direction::Outgoing))?;
         engine.may_change_session(session)?;
-        if engine.find_file(session, token).is_none() {
-            engine.may_hold(session, Quota::Files, 1)?;
+        let hash = *hash.get_or_insert_with(|| engine.token_hash(session, token));
+        if engine.find_file_hashed(hash, session, token).is_some() {
+            return Poll::Ready(Err(Error::TokenExists));
         }
-        Poll::Ready(engine.reserve_file(session, token, spares))
+        engine.may_hold(session, Quota::Files, 1)?;
+        Poll::Ready(engine.reserve_free(session, token, hash, spares))
     })?;
-    let filled = fill(id);
-    let outcome = filled.as_ref().map(|_| ()).map_err(|why| *why);
-    let filled = filled.ok();
-    // The file's contents, if it failed, are dropped without the lock.
-    let undone = Within::Call.step(host, |engine| {
-        engine.mark_idle(session);
-        match filled {
-            Some(filled) => (Some(engine.fill(id, filled)), None),
-            None => (None, Some(engine.remove_outgoing_file(session, id))),
+    match fill(id) {
+        Ok((mut stage, data)) => {
+            Within::Call.step(host, |engine| {
+                engine.mark_idle(session);
+                engine.fill(id, &mut stage, data);
+            });
+            // What the file had before goes here, without the lock.
+            drop(stage);
+            Ok(())
         }
-    });
-    drop(undone);
-    outcome
+        Err(why) => {
+            let undone = Within::Call.step(host, |engine| {
+                engine.mark_idle(session);
+                engine.remove_outgoing_file(session, id)
+            });
+            drop(undone);
+            Err(why)
+        }
+    }
 }
 
 /// Takes a token for a transition, which has everything for itself.
@@ -169,7 +179,8 @@ pub(crate) fn preserve_source<H: Lock>(
 
 /// Makes a file a preserved one, in a transition.
 pub(crate) fn install<H: Lock>(host: &H, id: FileId, (live, data): Made<H>) {
-    drop(host.now(|engine| engine.fill(id, (Stage::Preserved(Some(live)), data))));
+    let mut stage = Stage::Preserved(Some(live));
+    host.now(|engine| engine.fill(id, &mut stage, data));
 }
 
 /// Makes a file a registered one again, in a transition.
@@ -312,16 +323,21 @@ pub(crate) type Taken<H> = (Live<H>, Option<HandlerId>, u64);
 impl<H: Host> Engine<H> {
     /// Gives a file its stage. The stage it had, or this one if the file is gone, comes
     /// back to be dropped without the lock.
-    pub(crate) fn replace_stage(&mut self, id: FileId, stage: Stage<H>) -> Stage<H> {
-        match self.files.get_mut(id).and_then(File::as_outgoing_mut) {
-            Some(file) => core::mem::replace(&mut file.stage, stage),
-            None => stage,
+    pub(crate) fn replace_stage(&mut self, id: FileId, mut stage: Stage<H>) -> Stage<H> {
+        self.swap_stage(id, &mut stage);
+        stage
+    }
+
+    /// [`Self::replace_stage`] in place: stages are large.
+    fn swap_stage(&mut self, id: FileId, stage: &mut Stage<H>) {
+        if let Some(file) = self.files.get_mut(id).and_then(File::as_outgoing_mut) {
+            core::mem::swap(&mut file.stage, stage);
         }
     }
 
     /// Gives a file what it consists of; from here on it is there. What it consisted of
-    /// before comes back as from [`Self::replace_stage`].
-    fn fill(&mut self, id: FileId, (stage, data): Filled<H>) -> Stage<H> {
+    /// before is in its place as of [`Self::replace_stage`].
+    fn fill(&mut self, id: FileId, stage: &mut Stage<H>, data: u64) {
         let round = self.update.round();
         if let Some(file) = self.files.get_mut(id) {
             file.data = data;
@@ -329,7 +345,7 @@ impl<H: Host> Engine<H> {
                 outgoing.made = outgoing.made.or(Some(round));
             }
         }
-        self.replace_stage(id, stage)
+        self.swap_stage(id, stage);
     }
 
     /// Takes a token, or `None` if a page is wanted first.
@@ -339,13 +355,26 @@ impl<H: Host> Engine<H> {
         token: u64,
         spares: &mut Spares<H::Block>,
     ) -> Result<Option<FileId>, Error> {
-        if self.find_file(session, token).is_some() {
+        let hash = self.token_hash(session, token);
+        if self.find_file_hashed(hash, session, token).is_some() {
             return Err(Error::TokenExists);
         }
+        self.reserve_free(session, token, hash, spares)
+    }
+
+    /// [`Self::reserve_file`] for a token that is known to be free, with the hash of it and its
+    /// session.
+    fn reserve_free(
+        &mut self,
+        session: SessionId,
+        token: u64,
+        hash: u32,
+        spares: &mut Spares<H::Block>,
+    ) -> Result<Option<FileId>, Error> {
         match self.make_room_for_file(session, spares)? {
             Room::WantsBlock => Ok(None),
             Room::Ready => {
-                let added = self.add_file(File::outgoing(session, token));
+                let added = self.add_file_hashed(File::outgoing(session, token), hash);
                 match added {
                     Ok(id) => {
                         self.mark_busy(session);

@@ -8,7 +8,7 @@ use crate::id::SessionId;
 use crate::lock::Lock;
 use crate::session::finish::{finish_begun, Finishing};
 use crate::session::preserve::trim_records;
-use crate::session::Session;
+use crate::session::FileChain;
 use crate::within::Within;
 
 /// Finishes and removes an incoming session that the caller has for itself, from where
@@ -39,10 +39,10 @@ pub(crate) fn remove_locked<H: Lock>(host: &H, within: Within, id: SessionId) {
     drop_out(host, gone);
 }
 
-/// A session that was removed, and pages that nobody needs any more: for the caller to drop
+/// Pages that nobody needs any more, since a session was removed: for the caller to drop
 /// without the lock, by [`drop_out`].
 pub(crate) type Out<H> = (
-    Option<Session<H>>,
+    Option<FileChain<H>>,
     Option<<H as Host>::Block>,
     Option<<H as Host>::Block>,
 );
@@ -60,6 +60,11 @@ impl<H: Host> Engine<H> {
     /// Removes a session that has no files and that the caller has for itself.
     pub(crate) fn take_out(&mut self, id: SessionId) -> Out<H> {
         self.mark_idle(id);
+        self.take_out_idle(id)
+    }
+
+    /// [`Self::take_out`] of a session that nobody has, or could have, for itself.
+    pub(crate) fn take_out_idle(&mut self, id: SessionId) -> Out<H> {
         let session = self.remove_session(id);
         let outgoing = self.outgoing.len;
         let page = self.chain.surplus(outgoing);

@@ -44,7 +44,7 @@ pub fn retrieve_file<H: Lock>(
     session: SessionId,
     token: u64,
 ) -> Result<H::File, Error> {
-    let plan = with_room(|| {
+    let (id, first) = with_room(|| {
         host.wait_killable(|engine| {
             ready!(engine.enter(session, Direction::Incoming))?;
             let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
@@ -52,10 +52,27 @@ pub fn retrieve_file<H: Lock>(
             if let Some(incoming) = file.and_then(File::as_incoming_mut) {
                 incoming.asked_for = true;
             }
-            Poll::Ready(engine.plan(by, id))
+            let needed = engine.plan(by, id)?;
+            if !needed.is_empty() {
+                return Poll::Ready(Ok((id, First::Needed(needed))));
+            }
+            // As most: it needs no file, and is begun at once.
+            let begun = engine.begin_retrieve(host, id);
+            begun.map_ok(|begun| (id, First::Itself(begun)))
         })?
     })?;
-    follow(host, plan)
+    match first {
+        First::Itself(begun) => carry_out(host, Within::Call, begun)?.ok_or(Error::NoToken),
+        First::Needed(needed) => follow(host, needed, id),
+    }
+}
+
+/// What is restored first for a file.
+enum First<H: Host> {
+    /// The files that it needs.
+    Needed(Vec<FileId>),
+    /// The file itself.
+    Itself(Begun<H>),
 }
 
 /// Restores a file that was registered on the device in the previous kernel, and
@@ -68,15 +85,15 @@ pub fn retrieve_file<H: Lock>(
 /// [`Error::DependencyFailed`], [`Error::Lost`]; or
 /// what the handler said, then and each time after.
 pub fn restore_file<H: Lock>(host: &H, token: u64) -> Result<(FileId, H::File), Error> {
-    let (id, plan) = with_room(|| {
+    let (id, needed) = with_room(|| {
         host.wait_killable(|engine| {
             let id = ready!(engine.restorable(token))?;
             // Who asks for it administers the machine.
-            let plan = engine.plan(Actor::Administrator, id);
-            Poll::Ready(plan.map(|plan| (id, plan)))
+            let needed = engine.plan(Actor::Administrator, id);
+            Poll::Ready(needed.map(|needed| (id, needed)))
         })?
     })?;
-    let file = follow(host, plan)?;
+    let file = follow(host, needed, id)?;
     // Between the look above and here somebody else may have got it, or a reboot
     // may have come that carries it on.
     host.wait(|engine| {
@@ -93,19 +110,15 @@ pub fn put_back_file<H: Lock>(host: &H, id: FileId) {
     host.now(|engine| engine.set_handed(id, false));
 }
 
-/// Restores each file of a plan; gives the last one.
-fn follow<H: Lock>(host: &H, plan: Vec<FileId>) -> Result<H::File, Error> {
-    let count = plan.len();
-    for (at, id) in plan.into_iter().enumerate() {
-        if at.saturating_add(1) == count {
-            return retrieve_one(host, id)?.ok_or(Error::NoToken);
-        }
+/// Restores each file that another needs, and then that one.
+fn follow<H: Lock>(host: &H, needed: Vec<FileId>, id: FileId) -> Result<H::File, Error> {
+    for on in needed {
         // A file that is gone was retrieved and finished meanwhile.
-        if let Err(why) = retrieve_one(host, id) {
-            return Err(host.now(|engine| engine.dependency_failed(id, why)));
+        if let Err(why) = retrieve_one(host, on) {
+            return Err(host.now(|engine| engine.dependency_failed(on, why)));
         }
     }
-    Err(Error::Inconsistent)
+    retrieve_one(host, id)?.ok_or(Error::NoToken)
 }
 
 /// Restores one file; `None` if it is gone.
@@ -137,10 +150,7 @@ fn carry_out<H: Lock>(host: &H, within: Within, begun: Begun<H>) -> Result<Optio
         Begun::There(file) => return Ok(Some(file)),
         Begun::Retrieve(job) => job,
     };
-    let session = job.session;
-    let outcome = run(host, within, job);
-    within.step(host, |engine| engine.mark_idle(session));
-    outcome.map(Some)
+    run(host, within, job).map(Some)
 }
 
 fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error> {
@@ -196,6 +206,7 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
         if let Some(bytes) = learnt {
             engine.set_bytes(id, bytes);
         }
+        engine.mark_idle(session);
     });
     answer
 }
@@ -247,13 +258,16 @@ impl<H: Host> Engine<H> {
         Poll::Ready(Ok(id))
     }
 
-    /// The files to restore for one file: all that it needs in its session, then the file
-    /// itself.
+    /// The files to restore before one file: all that it needs in its session.
     ///
     /// # Errors
     /// Those of [`Self::hindrance`], if it needs one of another session that is not
     /// restored; [`Error::NoMemory`].
     fn plan(&mut self, by: Actor, id: FileId) -> Result<Vec<FileId>, Error> {
+        if self.graph.dependency_count(id) == 0 {
+            self.set_awaits(id, false);
+            return Ok(Vec::new());
+        }
         let (files, sessions) = (&self.files, &self.sessions);
         let session = files.get(id).map(|file| file.session);
         let owner = session.and_then(|id| sessions.get(id)).map(|of| of.owner);
@@ -274,15 +288,21 @@ impl<H: Host> Engine<H> {
             }
             done || elsewhere
         };
-        let plan = self.graph.closure(id, leaves_out)?;
+        let mut needed = self.graph.closure(id, leaves_out)?;
+        // The last is the file itself.
+        needed.pop();
         let missed = missed.get();
-        let file = self.files.get_mut(id);
-        if let Some(incoming) = file.and_then(File::as_incoming_mut) {
-            incoming.awaits = missed.is_some();
-        }
+        self.set_awaits(id, missed.is_some());
         match missed {
             Some(missed) => Err(self.hindrance(missed)),
-            None => Ok(plan),
+            None => Ok(needed),
+        }
+    }
+
+    fn set_awaits(&mut self, id: FileId, awaits: bool) {
+        let file = self.files.get_mut(id);
+        if let Some(incoming) = file.and_then(File::as_incoming_mut) {
+            incoming.awaits = awaits;
         }
     }
 

@@ -45,9 +45,17 @@ impl<T> Beside<T> {
         reserve_segment(&mut self.values, segment)
     }
 
-    pub(crate) fn set(&mut self, slot: u32, value: Option<T>) -> Result<(), OutOfMemory> {
-        *self.values.extend_to(slot as usize, || None)? = value;
+    pub(crate) fn set(&mut self, slot: u32, value: T) -> Result<(), OutOfMemory> {
+        *self.values.extend_to(slot as usize, || None)? = Some(value);
         Ok(())
+    }
+
+    /// Forgets the value for a slot.
+    pub(crate) fn clear(&mut self, slot: u32) {
+        // `set` would move a whole value that is none.
+        if let Some(value) = self.values.get_mut(slot as usize) {
+            *value = None;
+        }
     }
 
     /// Gives back the room beside a segment that the slab has given back.

@@ -234,38 +234,34 @@ impl Index {
 
     /// Takes a slot out; nothing happens if it is not there.
     pub(crate) fn remove(&mut self, slot: u32) {
-        let bucket = self.bucket_of(self.link(slot).hash);
-        let mut at = self.first_in(bucket);
-        let mut before = None;
-        while at != slot {
-            if at == END {
-                return;
-            }
-            look();
-            before = Some(at);
-            at = self.link(at).next;
-        }
-        if slot == END {
+        let Link { hash, next } = self.link(slot);
+        let bucket = self.bucket_of(hash);
+        let Some(first) = self.first_in_mut(bucket) else {
             return;
-        }
-        let next = self.link(slot).next;
-        match before {
-            None => {
-                if let Some(first) = self.first_in_mut(bucket) {
-                    *first = next;
-                }
-            }
-            Some(before) => {
-                if let Some(link) = self.links.get_mut(before as usize) {
+        };
+        if *first == slot && slot != END {
+            *first = next;
+        } else {
+            let mut before = *first;
+            loop {
+                look();
+                // There is no link behind the end: it is not in the table.
+                let Some(link) = self.links.get_mut(before as usize) else {
+                    return;
+                };
+                if link.next == slot && slot != END {
                     link.next = next;
+                    break;
                 }
+                before = link.next;
             }
         }
         self.len = self.len.saturating_sub(1);
         for _ in 0..JOINS {
-            if self.count > SMALLEST && self.len < self.count / JOINS {
-                self.join();
+            if self.count <= SMALLEST || self.len >= self.count / JOINS {
+                break;
             }
+            self.join();
         }
     }
 

@@ -120,13 +120,15 @@ impl<T, M: Default> Segments<T, M> {
 
     /// Makes room for the element `at`.
     pub(crate) fn reserve_at(&mut self, at: usize) -> Result<(), OutOfMemory> {
-        let segment = at / SEGMENT;
-        let there = self.elements(segment).len();
-        let wanted = (at % SEGMENT).saturating_add(1).saturating_sub(there);
-        if wanted <= self.spare(segment) && segment < self.len() {
-            return Ok(());
+        let (number, place) = (at / SEGMENT, at % SEGMENT);
+        let mut there = 0;
+        if let Some(Segment { elements, .. }) = self.segment(number) {
+            there = elements.len();
+            if place < there.saturating_add(elements.spare()) {
+                return Ok(());
+            }
         }
-        self.reserve(segment, wanted)
+        self.reserve(number, place.saturating_add(1).saturating_sub(there))
     }
 
     /// Appends an element to a segment.
@@ -143,22 +145,14 @@ impl<T, M: Default> Segments<T, M> {
     pub(crate) fn extend_to(
         &mut self,
         at: usize,
-        fill: impl FnMut() -> T,
+        mut fill: impl FnMut() -> T,
     ) -> Result<&mut T, OutOfMemory> {
-        // Most often it is there, from one that had its place before.
-        if self.get(at).is_none() {
-            self.fill_to(at, fill)?;
-        }
-        self.get_mut(at).ok_or(OutOfMemory)
-    }
-
-    fn fill_to(&mut self, at: usize, mut fill: impl FnMut() -> T) -> Result<(), OutOfMemory> {
         self.reserve_at(at)?;
         let segment = self.segment_mut(at / SEGMENT).ok_or(OutOfMemory)?;
         while segment.elements.len() <= at % SEGMENT {
             segment.elements.push(fill())?;
         }
-        Ok(())
+        segment.elements.get_mut(at % SEGMENT).ok_or(OutOfMemory)
     }
 
     /// Gives a segment back. What is in it is dropped.

@@ -333,14 +333,45 @@ impl<K, T> Slab<K, T> {
         }
     }
 
+    /// Takes an object out.
     pub(crate) fn remove(&mut self, id: Id<K>) -> Option<T> {
+        match self.vacate(id, core::mem::replace)? {
+            Content::Used(value) => Some(value),
+            Content::Free(_) => None,
+        }
+    }
+
+    /// Removes an object of which only what `take` gives is wanted. The rest is dropped where it
+    /// is: to move a large object out costs more than to remove it.
+    pub(crate) fn remove_with<R>(
+        &mut self,
+        id: Id<K>,
+        take: impl FnOnce(&mut T) -> R,
+    ) -> Option<R> {
+        self.vacate(id, |content, free| {
+            let taken = match content {
+                Content::Used(value) => Some(take(value)),
+                Content::Free(_) => None,
+            };
+            *content = free;
+            taken
+        })?
+    }
+
+    /// Frees the slot of an object. `empty` is to put the second of its arguments in place of
+    /// the first.
+    fn vacate<R>(
+        &mut self,
+        id: Id<K>,
+        empty: impl FnOnce(&mut Content<T>, Content<T>) -> R,
+    ) -> Option<R> {
         let segment = segment_of(id.slot);
         let free = self.slots.about(segment)?.free;
         let slot = self.slots.get_mut(id.slot as usize)?;
         if slot.generation != id.generation || matches!(slot.content, Content::Free(_)) {
             return None;
         }
-        let content = core::mem::replace(&mut slot.content, Content::Free(free));
+        let emptied = empty(&mut slot.content, Content::Free(free));
         // Wrapping past 0 would make the bits of an id all zero.
         slot.generation = slot.generation.checked_add(1).unwrap_or(1);
         self.len = self.len.saturating_sub(1);
@@ -359,10 +390,7 @@ impl<K, T> Slab<K, T> {
                 self.keep_or_give_back(segment);
             }
         }
-        match content {
-            Content::Used(value) => Some(value),
-            Content::Free(_) => None,
-        }
+        Some(emptied)
     }
 
     /// The last object of a segment has gone. One empty segment is kept, so that an insert and

@@ -94,6 +94,20 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             engine.orphan(id);
             return Poll::Ready(Closing::Kept);
         }
+        // One that has nothing left goes at once: it need not be taken first.
+        if direction == Some(Direction::Incoming) && engine.has_no_files(id) {
+            return engine.is_free_to_lock(id).map(|free| match free {
+                Ok(()) => {
+                    let scope = engine.scope_of(id);
+                    gone = Some(engine.take_out_idle(id));
+                    Closing::Gone(engine.is_more_to_do(scope).then_some(scope))
+                }
+                Err(why) => {
+                    finishing.refuse(why);
+                    Closing::Kept
+                }
+            });
+        }
         match engine.lock_session(id) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(why)) => {
@@ -106,10 +120,6 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
         Poll::Ready(match direction {
             None => Closing::Kept,
             Some(Direction::Outgoing) => Closing::Undone(engine.begin_undoing(id)),
-            Some(Direction::Incoming) if engine.has_no_files(id) => {
-                gone = Some(engine.take_out(id));
-                Closing::Gone(engine.is_more_to_do(scope).then_some(scope))
-            }
             Some(Direction::Incoming) => {
                 finishing.begin(host, engine);
                 Closing::Ended(scope)

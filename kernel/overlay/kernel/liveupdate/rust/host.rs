@@ -473,7 +473,7 @@ impl Linux {
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
 impl Linux {
     /// A memfd that was half restored.
-    pub(crate) fn take_half(&self, data: u64) -> Option<KBox<Half>> {
+    pub(crate) fn take_half(&self, data: u64) -> Option<Half> {
         self.halves.lock().take(data)
     }
 
@@ -488,7 +488,7 @@ impl Linux {
     }
 
     /// Keeps a memfd that is half restored.
-    pub(crate) fn keep_half(&self, data: u64, half: KBox<Half>) {
+    pub(crate) fn keep_half(&self, data: u64, half: Half) {
         self.halves.lock().keep(data, half);
     }
 }

@@ -141,7 +141,7 @@ impl Kind<Linux> for Memory {
 
     fn discard(&self, linux: &Linux, data: u64) {
         if let Some(half) = linux.take_half(data) {
-            KBox::into_inner(half).free();
+            half.free();
             linux.free_page(data);
             return;
         }
@@ -163,7 +163,7 @@ fn free(linux: &Linux, data: u64, note: &GuestMemfd) {
 }
 
 /// Reads what was left, and makes a file for it, of the machine that has come back.
-fn begin(linux: &Linux, of: &Subject, data: u64) -> Result<KBox<Half>, Unrestored> {
+fn begin(linux: &Linux, of: &Subject, data: u64) -> Result<Half, Unrestored> {
     let note = read_note(linux, data).map_err(|why| {
         // Whose the pages are cannot be told: they stay reserved until the next reboot.
         linux.unread(note::GUEST_MEMFD, data, why);

@@ -81,7 +81,7 @@ pub(super) fn table_of(compatible: &str) -> Option<HandlerTable> {
 pub(super) fn go_on(
     linux: &Linux,
     of: &Subject,
-    mut half: KBox<Half>,
+    mut half: Half,
     data: u64,
 ) -> Result<Lent, Unrestored> {
     match half.go_on(data) {
@@ -89,14 +89,14 @@ pub(super) fn go_on(
             if !of.is_in_call() {
                 note_owner(linux, data, &half.owner());
             }
-            Ok(KBox::into_inner(half).into_file().into())
+            Ok(half.into_file().into())
         }
         Err(Unrestored::Now(errno)) => {
             linux.keep_half(data, half);
             Err(Unrestored::Now(errno))
         }
         Err(why) => {
-            KBox::into_inner(half).free();
+            half.free();
             Err(why)
         }
     }
@@ -180,7 +180,7 @@ impl Kind<Linux> for Memfds {
 
     fn discard(&self, linux: &Linux, data: u64) {
         match linux.take_half(data) {
-            Some(half) => KBox::into_inner(half).free(),
+            Some(half) => half.free(),
             None => half::discard(self.0, data),
         }
     }

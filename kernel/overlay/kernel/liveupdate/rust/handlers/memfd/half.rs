@@ -25,10 +25,10 @@ const FEW: u64 = 32;
 /// Pages that told of runs which are given away at once.
 const PAGES: usize = 64;
 
-type Place = RBTreeNodeReservation<u64, Option<KBox<Half>>>;
+type Place = RBTreeNodeReservation<u64, Option<Half>>;
 
 /// Memfds that did not fit when they were retrieved, by their handles.
-pub(crate) struct Halves(RBTree<u64, Option<KBox<Half>>>);
+pub(crate) struct Halves(RBTree<u64, Option<Half>>);
 
 impl Halves {
     /// None.
@@ -37,7 +37,7 @@ impl Halves {
     }
 
     /// Takes one out.
-    pub(crate) fn take(&mut self, data: u64) -> Option<KBox<Half>> {
+    pub(crate) fn take(&mut self, data: u64) -> Option<Half> {
         let half = self.0.get_mut(&data)?.take();
         let node = self.0.remove_node(&data)?;
         let mut half = half?;
@@ -46,7 +46,7 @@ impl Halves {
     }
 
     /// Puts one in.
-    pub(crate) fn keep(&mut self, data: u64, mut half: KBox<Half>) {
+    pub(crate) fn keep(&mut self, data: u64, mut half: Half) {
         // Each has one that is not in here.
         if let Some(place) = half.place.take() {
             self.0.insert(place.into_node(data, Some(half)));
@@ -187,7 +187,7 @@ impl Half {
         format: Format,
         data: u64,
         make: impl FnOnce(&Facts, &Strings) -> Result<Made>,
-    ) -> Result<KBox<Self>, Unrestored> {
+    ) -> Result<Self, Unrestored> {
         let mut strings = Strings::EMPTY;
         let found = read(&Previous, format, data, &mut strings);
         let found = found.map_err(|why| unread(data, why))?;
@@ -207,15 +207,14 @@ impl Half {
         let file = make(facts, &strings);
         let file = file.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
         let group = Group::of_path(&strings.group);
-        let half = Self {
+        Ok(Self {
             place: Some(place),
             back: Back::new(format, file.join_order(format)),
             file,
             group,
             missing: left.found.runs.iter().map(|run| run.pages).sum(),
             left,
-        };
-        KBox::new(half, memory::flags()).map_err(|_| Unrestored::Now(Errno::ENOMEM))
+        })
     }
 
     /// The path of the control group that has paid for it; empty if it is not known.

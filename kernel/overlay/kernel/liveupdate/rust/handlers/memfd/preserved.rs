@@ -31,15 +31,14 @@ fn pages_of(size: u64) -> u64 {
     size.div_ceil(kernel::page::PAGE_SIZE as u64)
 }
 
-/// The name of a file, and who pays for it.
-fn strings_of(still: &Still, kept: &Kept, owner: Option<&Path>) -> Strings {
-    let mut strings = Strings::EMPTY;
+/// Looks for the name of a file, and who pays for it. The strings are large and so stay where they
+/// are.
+fn look_strings(strings: &mut Strings, still: &Still, kept: &Kept, owner: Option<&Path>) {
     still.look_name(&mut strings.name);
     match owner {
         Some(owner) => strings.group = owner.clone(),
         None => kept.look_group(&mut strings.group),
     }
-    strings
 }
 
 /// Who has paid for the file that another carries on, if it was noted.
@@ -82,7 +81,8 @@ impl Preserved {
         let mut written = Written::new(linux.alloc_block()?);
         written.make_room(format, kept.runs(), || linux.alloc_block())?;
         let owner = owner_of(linux, of)?;
-        let strings = strings_of(&still, &kept, owner.as_deref());
+        let mut strings = Strings::EMPTY;
+        look_strings(&mut strings, &still, &kept, owner.as_deref());
         written.write(format, &still.facts(), &strings, kept.runs());
         kept.is_written();
         let counted = Counted::new(linux, format, kept.runs())?;
@@ -116,7 +116,8 @@ impl Preserved {
         counted.set_lost(linux, false);
         let (size, _) = still.size_and_seals();
         let changed = kept.look_again(still, pages_of(size));
-        let strings = strings_of(still, kept, owner.as_deref());
+        let mut strings = Strings::EMPTY;
+        look_strings(&mut strings, still, kept, owner.as_deref());
         let facts = still.facts();
         if changed.map_err(errno::of_kernel)? {
             written.make_room(format, kept.runs(), || linux.alloc_block())?;
