@@ -39,6 +39,7 @@ fn made_up() -> State {
                 in_buffer: b"input".to_vec(),
                 ..SerialState::default()
             },
+            doorbell: None,
         },
         vcpus: vec![Vcpu {
             cpuid: (0..3).map(|_| structure!(kvm_cpuid_entry2)).collect(),
@@ -127,6 +128,28 @@ fn each_processor_is_written_and_read_by_its_number() {
     assert_eq!(numbered(2), Some(Refusal::Missing { kind: CPUID }));
     let what = "which of its kind it is";
     assert!(matches!(numbered(8), Some(Refusal::Number { what: found, .. }) if found == what));
+}
+
+#[test]
+fn a_state_without_a_doorbell_is_one_of_ram_alone() {
+    assert_eq!(
+        State::decode(&made_up().encode()).unwrap().devices.doorbell,
+        None
+    );
+    let mut state = made_up();
+    state.devices.doorbell = Some(0x0102_0304_0506_0708);
+    let bytes = state.encode();
+    let read = State::decode(&bytes).unwrap();
+    assert_eq!(read.devices.doorbell, state.devices.doorbell);
+    assert!(read.encode() == bytes);
+    let cut = changed(|records| records.push((DOORBELL, true, 0, vec![1; 7])));
+    assert_eq!(
+        cut.err(),
+        Some(Refusal::Size {
+            kind: DOORBELL,
+            found: 7
+        })
+    );
 }
 
 /// The records of a made-up state, changed.
