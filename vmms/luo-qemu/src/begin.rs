@@ -110,7 +110,7 @@ pub fn begin(
     let _ = workload.describe(&words);
     let state = room_for_state(wanted.state, &about, &mut guest, told);
     let regions = regions(state, &about, ram)?;
-    let session = session(name, workload, &[], &regions, told)?;
+    let session = session(name, workload, &regions, told)?;
     Ok(Begun {
         guest,
         regions,
