@@ -26,7 +26,7 @@ use crate::clocks::Choice;
 use crate::doorbell::Doorbell;
 use crate::exit::Error;
 use crate::machine::{First, Machine, Out};
-use crate::preserved;
+use crate::preserved::{self, Kept};
 use crate::state::KIND;
 use crate::state::guest::State;
 use crate::vcpu::host;
@@ -165,10 +165,8 @@ fn after_jump(
         ));
     }
     // A guest_memfd has had its VM restored before it; nobody else has asked for that yet.
-    let came = state
-        .devices
-        .doorbell
-        .map(|_| preserved::take(&claim.session));
+    let heard = state.devices.doorbell;
+    let came = heard.map(|heard| Kept::take(&claim.session, heard));
     let ram = ram.file().try_clone();
     let ram = ram.map_err(Error::system("the guest's RAM"))?;
     let mut machine = Machine::restore(ram, &state, came.transpose()?, wanted.out())?;

@@ -2,11 +2,9 @@
 //! A guest with all that it has: made, saved, restored, run and stopped.
 
 use std::fs::File;
-use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use luo_client::Token;
 use luo_monitor::exit::Ended;
 use vm_superio::serial::SerialState;
 
@@ -14,7 +12,7 @@ use crate::boot::{self, Program};
 use crate::clocks::{self, Choice, Stopped};
 use crate::doorbell::Doorbell;
 use crate::exit::Error;
-use crate::preserved::{self, Came};
+use crate::preserved::{self, Kept};
 use crate::ram;
 use crate::run::{Life, Running, Still};
 use crate::said::Said;
@@ -69,13 +67,6 @@ pub struct First<'a> {
     pub out: Out<'a>,
 }
 
-/// What goes over a jump with RAM, where the machine itself does.
-struct Kept {
-    /// The VM that RAM is the memory of. The guest runs in it, unless it was used up.
-    vm: Vm,
-    doorbell: Doorbell,
-}
-
 /// A guest.
 pub struct Machine {
     /// The VM in which it runs.
@@ -114,10 +105,7 @@ impl Machine {
                 let made = ram::create(bytes);
                 (made.map_err(Error::system("the guest's RAM"))?, None)
             }
-            preserved::Choice::Machine => {
-                let (vm, doorbell) = (vm.clone(), Doorbell::new()?);
-                (vm.memory(bytes)?, Some(Kept { vm, doorbell }))
-            }
+            preserved::Choice::Machine => (vm.memory(bytes)?, Some(Kept::new(&vm)?)),
         };
         let ram = map(&file, bytes)?;
         vm.give(&ram, kept.as_ref().map(|_| &file))?;
@@ -155,42 +143,17 @@ impl Machine {
     /// A guest that goes on from a state, in RAM that is mapped as it is, and in the VM that came
     /// with it, if one did. It stands still: its clocks are set when it goes on.
     ///
-    /// A VM that another luo-vmm has called KVM with is that one's for good, also if it was killed
-    /// before the guest went on. Then the guest runs in a new VM, whose RAM is the same memory by its
-    /// mapping, and what has come goes over the next jump as it came.
-    ///
     /// # Errors
     /// [`Error::NotResumed`]; [`Error::Kvm`] if KVM has no machine for it.
     pub fn restore(
         file: File,
         state: &State,
-        came: Option<Came>,
+        kept: Option<Kept>,
         out: Out<'_>,
     ) -> Result<Self, Error> {
         let system = System::open()?;
         let ram = map(&file, state.ram)?;
-        let kept = match came {
-            Some(Came { vm, rung, line }) => {
-                let heard = state.devices.doorbell.unwrap_or_default();
-                let (vm, doorbell) = (system.adopt(vm)?, Doorbell::of(rung, line, heard));
-                Some(Kept { vm, doorbell })
-            }
-            None => None,
-        };
-        let own = match &kept {
-            Some(kept) if kept.vm.is_ours()? => Some(&kept.vm),
-            _ => None,
-        };
-        let vm = match own {
-            Some(vm) => vm.clone(),
-            None => {
-                let vm = system.create()?;
-                vm.furnish()?;
-                vm
-            }
-        };
-        let given = vm.give(&ram, own.map(|_| &file));
-        given.map_err(Error::not_resumed)?;
+        let vm = preserved::home(&system, kept.as_ref(), &ram, &file)?;
         let mut vcpus = Vec::new();
         for (number, _) in (0..).zip(&state.vcpus) {
             vcpus.push(vm.vcpu(number)?);
@@ -395,15 +358,8 @@ impl Machine {
 
     /// What goes over a jump beside its RAM, and before it.
     #[must_use]
-    pub fn files(&self) -> Vec<(Token, BorrowedFd<'_>)> {
-        let Some(Kept { vm, doorbell }) = &self.kept else {
-            return Vec::new();
-        };
-        vec![
-            (preserved::VM, vm.descriptor()),
-            (preserved::RUNG, doorbell.rung()),
-            (preserved::LINE, doorbell.line()),
-        ]
+    pub fn files(&self) -> preserved::Files<'_> {
+        self.kept.as_ref().map(Kept::files).unwrap_or_default()
     }
 
     /// Ticks of its counter in a millisecond, as at its first start.

@@ -11,12 +11,17 @@
 //! The kernel takes a guest_memfd only if its VM is in the session, so the VM is preserved before
 //! RAM. On the way back any order will do: whoever asks for the memory has its VM restored first.
 
-use std::os::fd::OwnedFd;
+use std::fs::File;
+use std::os::fd::BorrowedFd;
 
 use luo_client::memory::LAST;
 use luo_client::{Session, Token};
 
+use crate::doorbell::Doorbell;
 use crate::exit::Error;
+use crate::ram::Ram;
+use crate::system::System;
+use crate::vm::Vm;
 
 /// The VM.
 pub const VM: Token = Token(LAST.0 + 1);
@@ -38,29 +43,69 @@ pub enum Choice {
     Machine,
 }
 
-/// What has come over a jump of a machine, beside its RAM.
-pub struct Came {
-    /// The VM. Nobody has called KVM with it, or a process that has ended since.
-    pub vm: OwnedFd,
-    /// The eventfd on which the guest rings, with what nobody has heard yet.
-    pub rung: OwnedFd,
-    /// That of the doorbell's interrupt.
-    pub line: OwnedFd,
+/// Files, each with its token.
+pub type Files<'a> = Vec<(Token, BorrowedFd<'a>)>;
+
+/// What goes over a jump with RAM, where the machine itself does.
+pub struct Kept {
+    /// The VM that RAM is the memory of. The guest runs in it, unless it was used up: see [`home`].
+    pub vm: Vm,
+    /// The doorbell.
+    pub doorbell: Doorbell,
 }
 
-/// Takes back what goes with a machine.
+impl Kept {
+    /// Of a VM at the guest's first start.
+    ///
+    /// # Errors
+    /// [`Error::Monitor`]: there is no descriptor to be had.
+    pub fn new(vm: &Vm) -> Result<Self, Error> {
+        let (vm, doorbell) = (vm.clone(), Doorbell::new()?);
+        Ok(Self { vm, doorbell })
+    }
+
+    /// Takes back what came over a jump. KVM is not called with the VM.
+    ///
+    /// # Errors
+    /// As `RETRIEVE_FD`, [`Error::Kvm`]; it can be tried again.
+    pub fn take(session: &Session, heard: u64) -> Result<Self, Error> {
+        let file = |token| {
+            let file = session.retrieve_fd(token);
+            file.map_err(luo_client::memory::Error::from)
+        };
+        let vm = System::open()?.adopt(file(VM)?)?;
+        let doorbell = Doorbell::of(file(RUNG)?, file(LINE)?, heard);
+        Ok(Self { vm, doorbell })
+    }
+
+    /// What is preserved of it. RAM comes after it.
+    #[must_use]
+    pub fn files(&self) -> Files<'_> {
+        vec![
+            (VM, self.vm.descriptor()),
+            (RUNG, self.doorbell.rung()),
+            (LINE, self.doorbell.line()),
+        ]
+    }
+}
+
+/// The VM in which a guest goes on, with its RAM: the one that came, or else a new one.
+///
+/// A VM that another luo-vmm has called KVM with is that one's for good, also if it was killed before
+/// the guest went on. Then the guest runs in a new VM, whose RAM is the same memory by its mapping,
+/// and the VM that came goes over the next jump with that memory, as it came.
 ///
 /// # Errors
-/// As `RETRIEVE_FD`; it can be tried again.
-pub fn take(session: &Session) -> Result<Came, Error> {
-    let file = |token| {
-        session
-            .retrieve_fd(token)
-            .map_err(luo_client::memory::Error::from)
+/// [`Error::NotResumed`]; [`Error::Kvm`] if KVM has no machine for it.
+pub fn home(system: &System, kept: Option<&Kept>, ram: &Ram, file: &File) -> Result<Vm, Error> {
+    let (vm, own) = match kept {
+        Some(kept) if kept.vm.is_ours()? => (kept.vm.clone(), Some(file)),
+        _ => {
+            let vm = system.create()?;
+            vm.furnish()?;
+            (vm, None)
+        }
     };
-    Ok(Came {
-        vm: file(VM)?,
-        rung: file(RUNG)?,
-        line: file(LINE)?,
-    })
+    vm.give(ram, own).map_err(Error::not_resumed)?;
+    Ok(vm)
 }

@@ -4,7 +4,6 @@
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
-use luo_client::Token;
 use luo_client::memory::Region;
 use luo_monitor::carry;
 use luo_monitor::exit::Ended;
@@ -15,6 +14,7 @@ use luo_monitor::told::Told;
 use crate::doorbell::Doorbell;
 use crate::exit::Error;
 use crate::machine::Machine;
+use crate::preserved::Files;
 use crate::state::KIND;
 
 /// How long the end of a guest may take to be seen.
@@ -83,7 +83,7 @@ impl serve::Guest for Machine {
         }
     }
 
-    fn files(&self) -> Vec<(Token, BorrowedFd<'_>)> {
+    fn files(&self) -> Files<'_> {
         Self::files(self)
     }
 

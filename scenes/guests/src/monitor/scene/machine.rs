@@ -3,13 +3,15 @@
 //! eventfds. The guest proves its memory and its two processors as ever, and its doorbell: each ring
 //! is heard once, also those that nobody had heard when it stopped, and it is interrupted for it.
 //!
-//! In the second of three updates a luo-vmm is killed when it has set up the VM, which is that
+//! Before the first update one is called off, after the guest stood still. In the second of three a
+//! luo-vmm is killed when it has set up the VM, which is that
 //! process's for good: the next one lets the guest go on in another VM, and the third update brings
 //! it back into one of its own.
 
 use anyhow::{Context, Result, ensure};
 use luo_monitor::point::Point;
 
+use super::ends::called_off;
 use super::kills::killed;
 use super::update::{apart, resumed};
 use crate::monitor::Monitor;
@@ -42,6 +44,10 @@ pub(super) fn run(monitor: &mut Monitor, boot: usize) -> Result<()> {
         ensure!(anew == usize::from(boot > 1), "{}", monitor.log());
     }
     monitor.runs()?;
+    if boot == 0 {
+        // Its memory is frozen meanwhile, and KVM waits for its interrupt's eventfd no more.
+        called_off(monitor, 1)?;
+    }
     monitor.goes_on()?;
     match boot {
         3 => Ok(()),
