@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What KVM's crates leave unsafe, or out, made safe: giving a virtual machine its RAM, a machine
-//! that was a descriptor, memory of its own (guest_memfd), a processor's extended state, and the
-//! offset of its counter.
+//! What KVM's crates leave unsafe, or out, made safe: giving a virtual machine its RAM, a machine or
+//! an eventfd that was a descriptor, memory of its own (guest_memfd), a processor's extended state,
+//! and the offset of its counter.
 
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, IntoRawFd as _, OwnedFd};
 
@@ -12,6 +12,7 @@ use kvm_bindings::{
 use kvm_ioctls::{Cap, Kvm, VcpuFd, VmFd};
 use rustix::io::Errno;
 use vm_memory::{Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+use vmm_sys_util::eventfd::EventFd;
 
 use crate::error::{Error, Result};
 use crate::map::MappedFile;
@@ -40,6 +41,20 @@ pub fn machine(kvm: &Kvm, fd: OwnedFd) -> Result<VmFd> {
 pub fn descriptor(vm: &VmFd) -> BorrowedFd<'_> {
     // SAFETY: The machine owns it, and is borrowed for as long as the result.
     unsafe { BorrowedFd::borrow_raw(vm.as_raw_fd()) }
+}
+
+/// An eventfd whose descriptor came from elsewhere. One that is none fails at its first use.
+#[must_use]
+pub fn eventfd(fd: OwnedFd) -> EventFd {
+    // SAFETY: The descriptor was owned, and nobody owns it now but the result.
+    unsafe { EventFd::from_raw_fd(fd.into_raw_fd()) }
+}
+
+/// The descriptor of an eventfd, for calls that are not KVM's.
+#[must_use]
+pub fn descriptor_of(eventfd: &EventFd) -> BorrowedFd<'_> {
+    // SAFETY: The eventfd owns it, and is borrowed for as long as the result.
+    unsafe { BorrowedFd::borrow_raw(eventfd.as_raw_fd()) }
 }
 
 /// Makes memory of a virtual machine, of so many bytes.
@@ -114,6 +129,37 @@ pub fn give_ram(vm: &VmFd, ram: &GuestMemoryMmap) -> Result<()> {
         unsafe { vm.set_user_memory_region(slot) }.map_err(of(call))?;
     }
     Ok(())
+}
+
+/// Gives a virtual machine its RAM that is memory of its own ([`create_memory`]), mapped as `ram`:
+/// one region, which gets the slot 0.
+///
+/// The mapping stays for as long as the process: see [`give_ram`].
+///
+/// # Errors
+/// EINVAL: it is not memory of this machine, or `ram` has not one region. EEXIST: it overlaps a slot.
+pub fn give_own_ram(vm: &VmFd, ram: &GuestMemoryMmap, memory: impl AsFd) -> Result<()> {
+    let call = "KVM_SET_USER_MEMORY_REGION2";
+    let mut regions = ram.iter();
+    let (Some(region), None) = (regions.next(), regions.next()) else {
+        return Err(Error::of(call)(Errno::INVAL));
+    };
+    // A reference to the mapping that is never given back.
+    core::mem::forget(ram.clone());
+    let raw = memory.as_fd().as_raw_fd();
+    let region = kvm_userspace_memory_region2 {
+        slot: 0,
+        flags: KVM_MEM_GUEST_MEMFD,
+        guest_phys_addr: region.start_addr().raw_value(),
+        memory_size: region.len(),
+        userspace_addr: region.as_ptr().expose_provenance() as u64,
+        guest_memfd_offset: 0,
+        guest_memfd: u32::try_from(raw).unwrap_or(u32::MAX),
+        ..kvm_userspace_memory_region2::default()
+    };
+    // SAFETY: As in `give_ram`: the range is a mapping of `region`'s, which is there until the process
+    // ends, and which is read by `vm_memory` only.
+    unsafe { vm.set_user_memory_region2(region) }.map_err(of(call))
 }
 
 /// Sets a processor's extended state: the registers of floating point and vectors.

@@ -433,6 +433,10 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         },
         Scenario {
             when: When::All,
+            ..vmm::vmm("vmm-machine-rust", vmm::MACHINE, ("rust", "rust-next"), 60)
+        },
+        Scenario {
+            when: When::All,
             ..vmm::vmm("vmm-kills-rust", vmm::KILLS, ("rust", "rust-next"), 60)
         },
         Scenario {

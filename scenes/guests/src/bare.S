@@ -15,6 +15,9 @@
 # TIME is the processor's counter, and GAP the longest that it took from one count to the next since
 # the last line. If a word was another one the line is an X, and the guest halts. So it is if the other
 # processor's counter is ahead of this one's, and without a step of the other there is no line.
+# With a doorbell of luo-vmm's it rings every RING counts and goes on. Before each line it rings once
+# more, and waits until luo-vmm has heard as many rings as there were, and until it was interrupted for
+# that one. If more were heard the line is an X, and if one is lost it waits for good.
 # At the count `last` it does what `action` says: 1 powers the machine off, 2 resets it, 3 faults.
 
         .set    COUNT, 0x200000
@@ -26,6 +29,12 @@
         .set    SEEN, 0x200024
         .set    STAMP, 0x200028
         .set    WRONG, 0x200030
+        # How often it has rung.
+        .set    RUNG, 0x200034
+        .set    RING_MASK, 0x3ff
+        .set    BELL, 0x620
+        .set    BELL_IRR, 0x20
+        .set    PIC, 0x20
         .set    PAGES, 0x1000000
         .set    OTHER_PAGES, 0x2000000
         .set    STEP_MASK, 0x3ffff
@@ -108,9 +117,42 @@ known:  cmpl    %ecx, %edx
         movl    %eax, (%ebx)
         cmpl    last, %eax
         je      act
-        testl   $STEP_MASK, %eax
+        cmpl    $0, bell
+        je      quiet
+        testl   $RING_MASK, %eax
+        jnz     quiet
+        call    ring
+        movl    COUNT, %eax
+quiet:  testl   $STEP_MASK, %eax
         jnz     count
+        cmpl    $0, bell
+        je      rested
 
+        # Beginning anew, the interrupt controller forgets which edges it has seen.
+        movb    $0x11, %al
+        outb    %al, $PIC
+        movb    $0x20, %al
+        outb    %al, $(PIC + 1)
+        movb    $0x04, %al
+        outb    %al, $(PIC + 1)
+        movb    $0x01, %al
+        outb    %al, $(PIC + 1)
+        # What is read of it from now on is what was requested.
+        movb    $0x0a, %al
+        outb    %al, $PIC
+        call    ring
+heard:  pause
+        movw    $BELL, %dx
+        inl     %dx, %eax
+        cmpl    RUNG, %eax
+        ja      wrong
+        jb      heard
+edge:   pause
+        inb     $PIC, %al
+        testb   $BELL_IRR, %al
+        jz      edge
+
+rested:
         cmpl    $2, processors
         jb      line
 behind: pause
@@ -151,6 +193,11 @@ line:   movl    COUNT, %ebp
         movl    %eax, GAP
         movl    %eax, GAP + 4
         jmp     count
+
+ring:   incl    RUNG
+        movw    $BELL, %dx
+        outb    %al, %dx
+        ret
 
 number: movl    $8, %ecx
 digit:  roll    $4, %ebp
@@ -252,5 +299,6 @@ last:   .long   0
 action: .long   0
 processors:
         .long   1
+bell:   .long   0
         .org    0x400
 end:

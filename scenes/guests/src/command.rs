@@ -40,6 +40,7 @@ pub fn run() -> Option<ExitCode> {
         "luo-vmm" => {
             let name = std::iter::once("luo-vmm".into());
             Some(luo_vmm::command::main(name.chain(arguments), |point| {
+                monitor::wait_for_ring(point);
                 strike_at(monitor::KILLED_AT, point);
             }))
         }

@@ -33,6 +33,10 @@ use guest::Kind;
 /// The variable that names the step at which a luo-vmm is killed.
 pub(crate) const KILLED_AT: &str = "LUO_VMM_KILLED_AT";
 
+/// The variable that names the step at which a luo-vmm waits until the guest has rung its doorbell:
+/// it is luo-vmm's own thread that would hear it.
+pub(crate) const RUNG_AT: &str = "LUO_VMM_RUNG_AT";
+
 /// The file of what luo-vmm says.
 pub(crate) const LOG: &str = "luo-vmm.log";
 
@@ -141,6 +145,9 @@ impl Monitor {
             .env(paths::RUNTIME_VARIABLE, self.stage.runtime())
             .stdin(Stdio::null())
             .stderr(log);
+        if self.kind == Kind::Machine {
+            command.env(RUNG_AT, Point::Freeze.word());
+        }
         if let Some(point) = killed {
             command.env(KILLED_AT, point.word());
         }
@@ -228,6 +235,30 @@ impl Monitor {
     pub(crate) fn jump(&self) -> Result<()> {
         watch::jump(&self.stage, || self.log())
     }
+}
+
+/// Waits at a step until an eventfd of this process has a count, if it is to.
+pub(crate) fn wait_for_ring(point: Point) {
+    if !std::env::var(RUNG_AT).is_ok_and(|word| word == point.word()) {
+        return;
+    }
+    if let Err(why) = within(PATIENCE, "that the guest rings", has_rung) {
+        eprintln!("luo-vmm: {why:#}");
+    }
+}
+
+/// Whether an eventfd of this process has a count.
+fn has_rung() -> Result<bool> {
+    for about in fs::read_dir("/proc/self/fdinfo")? {
+        // That of the folder itself is gone when it is read.
+        let about = fs::read_to_string(about?.path()).unwrap_or_default();
+        let mut lines = about.lines();
+        let count = lines.find_map(|line| line.strip_prefix("eventfd-count:"));
+        if count.is_some_and(|count| count.trim().bytes().any(|digit| digit != b'0')) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Fills a pipe. Whoever writes into it from then on waits.

@@ -90,7 +90,7 @@ pub fn begin(wanted: &Wanted, workload: &mut Workload, told: &Told<'_>) -> Resul
     let words = format!("{} MiB of memory{words}", (bytes - ROOM) >> 20);
     // The agent that is lost now is told when it is back.
     let _ = workload.describe(&words);
-    let session = session(name, workload, &regions, told)?;
+    let session = session(name, workload, &[], &regions, told)?;
     Ok(Begun {
         guest,
         regions,

@@ -6,9 +6,9 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use luo_client::Session;
 use luo_client::agent::{self, Event, EventKind, Refusal, Workload};
 use luo_client::memory::{Region, Regions};
+use luo_client::{Session, Token};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::exit::{self, Ended, Error};
@@ -58,6 +58,12 @@ pub trait Guest {
     /// Why the update is to be refused, in words.
     fn gather(&mut self, _regions: &mut Regions) -> Result<(), String> {
         Ok(())
+    }
+
+    /// Files that are preserved beside the regions, each with its token. They go before the regions,
+    /// for the kernel may say that a region needs one of them.
+    fn files(&self) -> Vec<(Token, BorrowedFd<'_>)> {
+        Vec::new()
     }
 
     /// Has the guest stand still, and writes its state into `room`; gives the state's bytes.
@@ -227,8 +233,7 @@ impl<'a, G: Guest> Service<'a, G> {
         // What an update that was called off has preserved is so still.
         if !self.is_preserved {
             self.guest.gather(&mut self.regions)?;
-            let preserved = self.regions.preserve_into(&self.session);
-            preserved.map_err(|why| format!("the guest's memory cannot be preserved: {why}"))?;
+            preserve(&self.session, &self.guest.files(), &self.regions)?;
             self.is_preserved = true;
         }
         (self.told.reach)(Point::Preserved);
@@ -300,6 +305,30 @@ impl<'a, G: Guest> Service<'a, G> {
             Err(why) => (self.told.say)(&format!("the agent: {why}")),
         }
     }
+}
+
+/// Preserves files, and then regions; all of them, or none.
+fn preserve(
+    session: &Session,
+    files: &[(Token, BorrowedFd<'_>)],
+    regions: &Regions,
+) -> Result<(), String> {
+    let mut done = Vec::new();
+    let mut all = || {
+        for (token, file) in files {
+            let preserved = session.preserve_fd(file, *token);
+            preserved.map_err(|why| format!("file {token} cannot be preserved: {why}"))?;
+            done.push(*token);
+        }
+        let preserved = regions.preserve_into(session);
+        preserved.map_err(|why| format!("the guest's memory cannot be preserved: {why}"))
+    };
+    all().inspect_err(|_| {
+        for token in done.into_iter().rev() {
+            // The first error is told: it says what went wrong.
+            let _ = session.unpreserve_fd(token);
+        }
+    })
 }
 
 /// The room for the state.

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Becoming a workload, claiming what came over the jump, and giving it back.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use luo_client::agent::{self, Agent, Claim, Refusal, Workload};
 use luo_client::memory::Regions;
-use luo_client::{Session, SessionName};
+use luo_client::{Session, SessionName, Token};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::exit::Error;
@@ -108,13 +109,15 @@ pub fn finish(name: &SessionName, workload: &mut Workload, told: &Told<'_>) -> R
     Ok(())
 }
 
-/// Makes the session for the next kernel, and has the agent look at what goes into it.
+/// Makes the session for the next kernel, and has the agent look at what goes into it: files by
+/// their tokens, and regions.
 ///
 /// # Errors
 /// [`Error::Agent`].
 pub fn session(
     name: &SessionName,
     workload: &mut Workload,
+    files: &[(Token, BorrowedFd<'_>)],
     regions: &Regions,
     told: &Told<'_>,
 ) -> Result<Session, Error> {
@@ -126,10 +129,10 @@ pub fn session(
         }
         session => session?,
     };
-    for (_, region) in regions.iter() {
-        let declared = workload.surely(AGENT, |workload| {
-            workload.declare(name, region.token(), region.file())
-        })?;
+    let regions = regions.iter();
+    let regions = regions.map(|(_, region)| (region.token(), region.as_fd()));
+    for (token, file) in files.iter().copied().chain(regions) {
+        let declared = workload.surely(AGENT, |workload| workload.declare(name, token, file))?;
         for check in declared.checks {
             if check.status != agent::CheckStatus::Ok {
                 (told.say)(&format!("check {}: {}", check.name, check.found));

@@ -11,8 +11,6 @@
 //! A guest ends with its luo-vmm, as it does with any monitor that is one process. What it leaves
 //! for the next kernel lives longer.
 
-use std::fs::File;
-
 use luo_client::agent::{Claim, Workload};
 use luo_client::memory::{Region, Regions};
 use luo_client::{Session, SessionName};
@@ -25,8 +23,10 @@ use luo_monitor::workload::{finish, incoming, restored, session};
 
 use crate::boot::Program;
 use crate::clocks::Choice;
+use crate::doorbell::Doorbell;
 use crate::exit::Error;
-use crate::machine::{Machine, Out};
+use crate::machine::{First, Machine, Out};
+use crate::preserved::{self, Kept};
 use crate::state::KIND;
 use crate::state::guest::State;
 use crate::vcpu::host;
@@ -49,6 +49,8 @@ pub struct Wanted {
     pub memory: u64,
     /// Its processors, for a first start.
     pub processors: u8,
+    /// What goes over a jump, for a first start.
+    pub preserve: preserved::Choice,
     /// The guest's program, for a first start.
     pub program: Program,
     /// Where what the guest says goes to; standard output if it is not said.
@@ -67,7 +69,7 @@ impl Wanted {
 pub struct Begun {
     /// The guest.
     pub machine: Machine,
-    /// RAM and room for the state.
+    /// RAM and room for the state. What goes along beside them the machine has.
     pub regions: Regions,
     /// The session for the next kernel.
     pub session: Session,
@@ -85,7 +87,7 @@ pub fn begin(wanted: &Wanted, workload: &mut Workload, told: &Told<'_>) -> Resul
     let mut regions = Regions::new();
     regions.create(STATE, ROOM)?;
     regions.set_metadata(METADATA)?;
-    let (machine, ram, words) = match incoming(name, workload)? {
+    let (machine, words) = match incoming(name, workload)? {
         Some(claim) => {
             (told.reach)(Point::Claimed);
             let came = after_jump(wanted, workload, told, &claim)?;
@@ -96,8 +98,9 @@ pub fn begin(wanted: &Wanted, workload: &mut Workload, told: &Told<'_>) -> Resul
     };
     // The agent that is lost now is told when it is back.
     let _ = workload.describe(&words);
-    regions.adopt(RAM, ram)?;
-    let session = session(name, workload, &regions, told)?;
+    let ram = machine.memory().try_clone();
+    regions.adopt(RAM, ram.map_err(Error::system("the guest's RAM"))?)?;
+    let session = session(name, workload, &machine.files(), &regions, told)?;
     Ok(Begun {
         machine,
         regions,
@@ -107,17 +110,14 @@ pub fn begin(wanted: &Wanted, workload: &mut Workload, told: &Told<'_>) -> Resul
 }
 
 /// Makes RAM, and starts the guest.
-fn first(wanted: &Wanted, told: &Told<'_>) -> Result<(Machine, File, String), Error> {
-    let mut regions = Regions::new();
-    let ram = regions.create(RAM, wanted.memory)?.file().try_clone();
-    let ram = ram.map_err(Error::system("the guest's RAM"))?;
-    let mut machine = Machine::first(
-        &ram,
-        wanted.memory,
-        wanted.processors,
-        &wanted.program,
-        wanted.out(),
-    )?;
+fn first(wanted: &Wanted, told: &Told<'_>) -> Result<(Machine, String), Error> {
+    let mut machine = Machine::first(&First {
+        bytes: wanted.memory,
+        processors: wanted.processors,
+        preserve: wanted.preserve,
+        program: &wanted.program,
+        out: wanted.out(),
+    })?;
     let khz = machine.khz();
     machine.start()?;
     (told.reach)(Point::Started);
@@ -127,7 +127,7 @@ fn first(wanted: &Wanted, told: &Told<'_>) -> Result<(Machine, File, String), Er
         wanted.memory >> 20,
     ));
     let words = words(wanted.memory);
-    Ok((machine, ram, words))
+    Ok((machine, words))
 }
 
 /// What a workload says of itself, at least.
@@ -141,7 +141,7 @@ fn after_jump(
     workload: &mut Workload,
     told: &Told<'_>,
     claim: &Claim,
-) -> Result<(Machine, File, String), Error> {
+) -> Result<(Machine, String), Error> {
     let regions = Regions::restore_from(&claim.session)?;
     if regions.metadata() != METADATA {
         return Err(Error::Foreign("its manifest is another program's"));
@@ -164,11 +164,15 @@ fn after_jump(
             "its RAM has another size than its state says",
         ));
     }
-    let mut machine = Machine::restore(ram.file(), &state, wanted.out())?;
+    // A guest_memfd has had its VM restored before it; nobody else has asked for that yet.
+    let heard = state.devices.doorbell;
+    let came = heard.map(|heard| Kept::take(&claim.session, heard));
+    let ram = ram.file().try_clone();
+    let ram = ram.map_err(Error::system("the guest's RAM"))?;
+    let mut machine = Machine::restore(ram, &state, came.transpose()?, wanted.out())?;
+    let unheard = machine.doorbell().map(Doorbell::unheard);
     (told.reach)(Point::Loaded);
     let warning = machine.set_clocks(&state.clocks, wanted.clock)?;
-    let file = ram.file().try_clone();
-    let file = file.map_err(Error::system("the guest's RAM"))?;
     // Up to here nothing has run, and it can be tried again. The guest's own thread makes the mark
     // with nothing between it and the first step of the guest.
     let mark = carry::marker(kept, &head)?;
@@ -179,6 +183,17 @@ fn after_jump(
     (told.reach)(Point::Resumed);
     if let Some(warning) = &warning {
         (told.say)(warning);
+    }
+    if machine.is_elsewhere() {
+        (told.say)(
+            "the VM that came is that of a luo-vmm which has ended: the guest runs in another VM, in \
+             the same memory",
+        );
+    }
+    if let Some(rings) = unheard {
+        (told.say)(&format!(
+            "doorbell: {rings} rings came that nobody had heard"
+        ));
     }
     let stood = gap.map_or_else(
         || ", the machine was switched off in between".to_owned(),
@@ -197,7 +212,7 @@ fn after_jump(
     let _ = workload.describe(&words);
     restored(workload)?;
     (told.reach)(Point::Restored);
-    Ok((machine, file, words))
+    Ok((machine, words))
 }
 
 /// A region that has to be there.

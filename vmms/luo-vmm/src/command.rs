@@ -18,6 +18,7 @@ use crate::begin::{self, Begun, Wanted};
 use crate::boot::Program;
 use crate::clocks::Choice;
 use crate::exit::{self, Error};
+use crate::preserved;
 use crate::run;
 use crate::state::guest::{MOST_RAM, MOST_VCPUS};
 
@@ -77,6 +78,9 @@ pub struct Run {
     /// Appends what the guest says on its serial port to a file, in place of standard output.
     #[arg(long, value_name = "FILE")]
     serial: Option<PathBuf>,
+    /// What of the guest goes over an update as it is, beside its state.
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    preserve: preserved::Choice,
     /// What the guest's clocks say after an update.
     #[arg(long, value_enum, default_value_t = Choice::GoOn)]
     clock: Choice,
@@ -150,6 +154,7 @@ fn wanted(run: Run) -> Result<Wanted, Error> {
         name,
         memory: run.memory,
         processors: run.cpus,
+        preserve: run.preserve,
         program,
         serial: run.serial,
         clock: run.clock,
@@ -198,11 +203,24 @@ mod tests {
             "256 --flat f",
             "99999999999999G --flat f",
             "256M --flat f --clock never",
+            "256M --flat f --preserve disk",
             "256M --flat f --cpus 0",
             "256M --flat f --cpus 9",
         ] {
             assert!(parse(&format!("{run} {wrong}")).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn ram_alone_goes_along_unless_it_is_said_otherwise() {
+        let line = "luo-vmm run vm --memory 256M --flat f";
+        let run = |line: &str| {
+            let What::Run(run) = Cli::parse_from(line.split(' ')).command;
+            wanted(run).unwrap().preserve
+        };
+        assert_eq!(run(line), preserved::Choice::Ram);
+        let machine = format!("{line} --preserve machine");
+        assert_eq!(run(&machine), preserved::Choice::Machine);
     }
 
     #[test]

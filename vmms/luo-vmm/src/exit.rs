@@ -61,6 +61,14 @@ impl Error {
         }
     }
 
+    /// As [`Error::kvm`], of a call that this project makes itself.
+    pub fn call(what: &'static str) -> impl FnOnce(luo_sys::Error) -> Self {
+        move |why| Self::Kvm {
+            what,
+            source: why.into(),
+        }
+    }
+
     /// A call of KVM that failed over what came over the jump: it does not take the state.
     #[must_use]
     pub fn not_resumed(self) -> Self {

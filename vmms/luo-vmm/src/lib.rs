@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A small monitor of virtual machines whose guests go on under the next kernel: the reference
 //! that authors of other monitors copy from. It is made of the rust-vmm crates, and has what a
-//! guest cannot do without, and nothing else: RAM, processors, interrupt controllers and a timer
-//! in the kernel, a serial port.
+//! guest cannot do without, and little else: RAM, processors, interrupt controllers and a timer
+//! in the kernel, a serial port; and, where the VM itself goes along, a doorbell.
 //!
 //! | module | concern |
 //! |---|---|
@@ -10,10 +10,12 @@
 //! | [`system`] | the descriptor of `/dev/kvm`: what this KVM offers |
 //! | [`vm`] | the descriptor of a virtual machine |
 //! | [`vcpu`] | the descriptor of a processor: its state out and in, in the order that KVM needs |
-//! | [`ram`] | the descriptor of RAM, a memfd |
+//! | [`ram`] | the descriptor of RAM, a memfd or memory of the VM's own |
+//! | [`preserved`] | the descriptors that go over a jump with RAM: the VM's, and those of the doorbell |
 //! | [`model`] | the processor that a guest sees |
 //! | [`boot`] | a program into RAM: Linux, or a flat binary |
 //! | [`serial`] | the serial port; [`said`]: what it says, on its way out |
+//! | [`doorbell`] | a device of two eventfds: one that the guest writes, one that interrupts it |
 //! | [`run`] | a guest that runs, and how it is stopped |
 //! | [`machine`] | all of that together: made, saved, restored |
 //! | [`clocks`] | what the guest's clocks say after it stood still |
@@ -45,9 +47,11 @@ pub mod begin;
 pub mod boot;
 pub mod clocks;
 pub mod command;
+pub mod doorbell;
 pub mod exit;
 pub mod machine;
 pub mod model;
+pub mod preserved;
 pub mod ram;
 pub mod run;
 pub mod said;

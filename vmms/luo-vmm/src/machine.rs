@@ -10,7 +10,9 @@ use vm_superio::serial::SerialState;
 
 use crate::boot::{self, Program};
 use crate::clocks::{self, Choice, Stopped};
+use crate::doorbell::Doorbell;
 use crate::exit::Error;
+use crate::preserved::{self, Kept};
 use crate::ram;
 use crate::run::{Life, Running, Still};
 use crate::said::Said;
@@ -30,12 +32,14 @@ fn map(file: &File, bytes: u64) -> Result<ram::Ram, Error> {
 /// How long the last words of a guest that stands still are waited for.
 const WORDS: Duration = Duration::from_millis(100);
 
-/// Processors that stand still, and the port that they share.
-fn still(vcpus: Vec<Vcpu>, serial: Serial) -> Life<Still> {
+/// Processors that stand still, and the devices that they share.
+fn still(vcpus: Vec<Vcpu>, serial: Serial, kept: Option<&Kept>) -> Life<Still> {
     let serial = Arc::new(Mutex::new(serial));
+    let heard = kept.map(|kept| kept.doorbell.heard());
     let one = |vcpu| Still {
         vcpu,
         serial: Arc::clone(&serial),
+        heard: heard.clone(),
     };
     Life::Still(vcpus.into_iter().map(one).collect())
 }
@@ -49,9 +53,27 @@ fn khz_of<'a>(vcpus: impl IntoIterator<Item = &'a Vcpu>) -> Result<u32, Error> {
 /// Where what the guest says goes to.
 pub type Out<'a> = Option<&'a std::path::Path>;
 
+/// What a guest is started with.
+pub struct First<'a> {
+    /// Bytes of RAM.
+    pub bytes: u64,
+    /// Its processors.
+    pub processors: u8,
+    /// What goes over a jump.
+    pub preserve: preserved::Choice,
+    /// Its program.
+    pub program: &'a Program,
+    /// Where what it says goes to.
+    pub out: Out<'a>,
+}
+
 /// A guest.
 pub struct Machine {
+    /// The VM in which it runs.
     vm: Vm,
+    /// The file of its RAM.
+    file: File,
+    kept: Option<Kept>,
     /// Registers of a model that this KVM knows.
     msrs: Vec<u32>,
     ram: u64,
@@ -73,17 +95,21 @@ impl Machine {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn first(
-        file: &File,
-        bytes: u64,
-        count: u8,
-        program: &Program,
-        out: Out<'_>,
-    ) -> Result<Self, Error> {
+    pub fn first(first: &First<'_>) -> Result<Self, Error> {
+        let (bytes, count) = (first.bytes, first.processors);
         let system = System::open()?;
-        let (vm, ram) = (system.create()?, map(file, bytes)?);
-        vm.furnish(&ram)?;
-        let regs = boot::load(program, &ram)?;
+        let vm = system.create()?;
+        vm.furnish()?;
+        let (file, kept) = match first.preserve {
+            preserved::Choice::Ram => {
+                let made = ram::create(bytes);
+                (made.map_err(Error::system("the guest's RAM"))?, None)
+            }
+            preserved::Choice::Machine => (vm.memory(bytes)?, Some(Kept::new(&vm)?)),
+        };
+        let ram = map(&file, bytes)?;
+        vm.give(&ram, kept.as_ref().map(|_| &file))?;
+        let regs = boot::load(first.program, &ram)?;
         // All counters begin at zero, by one offset that is known from here on.
         let offset = 0u64.wrapping_sub(host()?);
         let mut vcpus = Vec::new();
@@ -97,30 +123,37 @@ impl Machine {
             vcpus.push(vcpu);
         }
         let khz = khz_of(&vcpus)?;
-        let said = serial::out(out)?;
+        let said = serial::out(first.out)?;
         let serial = Serial::new(&vm, &SerialState::default(), &said)?;
         Ok(Self {
             msrs: system.msrs()?,
+            life: still(vcpus, serial, kept.as_ref()),
             vm,
+            file,
+            kept,
             ram: bytes,
             khz,
             host_khz: khz,
             counters: Vec::new(),
             told: 0,
             said,
-            life: still(vcpus, serial),
         })
     }
 
-    /// A guest that goes on from a state, in RAM that is mapped as it is. It stands still: its
-    /// clocks are set when it goes on.
+    /// A guest that goes on from a state, in RAM that is mapped as it is, and in the VM that came
+    /// with it, if one did. It stands still: its clocks are set when it goes on.
     ///
     /// # Errors
     /// [`Error::NotResumed`]; [`Error::Kvm`] if KVM has no machine for it.
-    pub fn restore(file: &File, state: &State, out: Out<'_>) -> Result<Self, Error> {
+    pub fn restore(
+        file: File,
+        state: &State,
+        kept: Option<Kept>,
+        out: Out<'_>,
+    ) -> Result<Self, Error> {
         let system = System::open()?;
-        let (vm, ram) = (system.create()?, map(file, state.ram)?);
-        vm.furnish(&ram)?;
+        let ram = map(&file, state.ram)?;
+        let vm = preserved::home(&system, kept.as_ref(), &ram, &file)?;
         let mut vcpus = Vec::new();
         for (number, _) in (0..).zip(&state.vcpus) {
             vcpus.push(vm.vcpu(number)?);
@@ -142,14 +175,16 @@ impl Machine {
         took.map_err(Error::not_resumed)?;
         Ok(Self {
             msrs: system.msrs()?,
+            life: still(vcpus, serial, kept.as_ref()),
             vm,
+            file,
+            kept,
             ram: state.ram,
             khz,
             host_khz,
             counters,
             told: 0,
             said,
-            life: still(vcpus, serial),
         })
     }
 
@@ -204,6 +239,10 @@ impl Machine {
     /// # Errors
     /// [`Error::Kvm`].
     pub fn save(&mut self) -> Result<State, Error> {
+        if let Some(kept) = &mut self.kept {
+            kept.doorbell.disconnect(&self.vm)?;
+        }
+        let doorbell = self.doorbell().map(|bell| bell.heard().count());
         let (vm, msrs, ram, told) = (self.vm.clone(), self.msrs.clone(), self.ram, self.told);
         let tsc_khz = self.khz;
         let processors = self.still()?;
@@ -226,6 +265,7 @@ impl Machine {
                 pit: vm.pit()?,
                 chips: vm.chips()?,
                 serial: serial.state(),
+                doorbell,
             },
             vcpus,
             writer: WRITER.to_owned(),
@@ -251,6 +291,9 @@ impl Machine {
         &mut self,
         before: impl FnOnce() -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
+        if let Some(kept) = &mut self.kept {
+            kept.doorbell.connect(&self.vm)?;
+        }
         self.life.start(before)
     }
 
@@ -292,6 +335,31 @@ impl Machine {
     #[must_use]
     pub fn said(&self) -> &Said {
         &self.said
+    }
+
+    /// Whether the VM that came with it was used up, and it runs in another one.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        let kept = self.kept.as_ref();
+        kept.is_some_and(|kept| !kept.vm.is_same(&self.vm))
+    }
+
+    /// The file of its RAM.
+    #[must_use]
+    pub fn memory(&self) -> &File {
+        &self.file
+    }
+
+    /// Its doorbell, if it has one.
+    #[must_use]
+    pub fn doorbell(&self) -> Option<&Doorbell> {
+        Some(&self.kept.as_ref()?.doorbell)
+    }
+
+    /// What goes over a jump beside its RAM, and before it.
+    #[must_use]
+    pub fn files(&self) -> preserved::Files<'_> {
+        self.kept.as_ref().map(Kept::files).unwrap_or_default()
     }
 
     /// Ticks of its counter in a millisecond, as at its first start.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The descriptor of the guest's RAM: a memfd, mapped and shared. It is made before the guest, and
-//! it outlives this program and the kernel.
+//! The descriptor of the guest's RAM, mapped and shared: a memfd, or memory of the VM's own
+//! (guest_memfd). It outlives this program and the kernel.
 
 use std::fs::File;
 use std::io;
@@ -12,9 +12,17 @@ use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
 /// RAM, from address 0 on.
 pub type Ram = GuestMemoryMmap;
 
-/// Maps a memfd as RAM. Nothing is copied, and no page is touched.
+/// Makes a memfd for RAM.
 ///
-/// It is sealed against another size. A kernel that does not bring seals back leaves it without,
+/// # Errors
+/// There is no descriptor to be had.
+pub fn create(bytes: u64) -> io::Result<File> {
+    Ok(memfd::create("ram", bytes)?)
+}
+
+/// Maps a file as RAM. Nothing is copied, and no page is touched.
+///
+/// A memfd is sealed against another size; a guest_memfd has none but its first. A kernel that does not bring seals back leaves it without,
 /// and whoever else has it could take pages away from under the guest. Some such kernels bring it
 /// back as one that cannot be sealed either: better such RAM than none.
 ///

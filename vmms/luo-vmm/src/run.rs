@@ -31,6 +31,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::SIGUSR1;
 use vmm_sys_util::signal::Killable;
 
+use crate::doorbell::{self, Heard};
 use crate::exit::{self, Error};
 use crate::serial::{self, Serial};
 use crate::vcpu::Vcpu;
@@ -40,6 +41,9 @@ const AGAIN: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 1_000_000,
 };
+
+/// Between two steps into memory that is frozen.
+const THAW: Duration = Duration::from_millis(1);
 
 /// The port of the keyboard's controller, by which a PC is reset.
 const KEYBOARD: u16 = 0x64;
@@ -85,6 +89,8 @@ pub struct Still {
     pub vcpu: Vcpu,
     /// The guest's serial port, which all its processors have.
     pub serial: Arc<Mutex<Serial>>,
+    /// What it reads of its doorbell, if it has one.
+    pub heard: Option<Heard>,
 }
 
 /// Why a processor stands still.
@@ -177,15 +183,25 @@ impl Runs for Still {
         loop {
             let told = is_told.load(Ordering::Acquire);
             self.vcpu.set_immediate_exit(told);
-            let Self { vcpu, serial } = self;
+            let Self {
+                vcpu,
+                serial,
+                heard,
+            } = self;
             let done = match vcpu.run() {
-                Ok(exit) => serve(exit, serial),
+                Ok(exit) => serve(exit, serial, heard.as_ref()),
                 Err(why) => match std::io::Error::from_raw_os_error(why.errno()).kind() {
                     ErrorKind::Interrupted if told => {
                         self.vcpu.set_immediate_exit(false);
                         return Why::Told;
                     }
                     ErrorKind::Interrupted | ErrorKind::WouldBlock => Ok(None),
+                    // It has touched a hole in memory that is frozen still, of an update that is
+                    // called off. Nobody tells when the kernel has let go of it.
+                    ErrorKind::ResourceBusy => {
+                        std::thread::park_timeout(THAW);
+                        Ok(None)
+                    }
                     _ => Err(Error::kvm("KVM_RUN")(why)),
                 },
             };
@@ -199,13 +215,21 @@ impl Runs for Still {
 }
 
 /// Does for the guest what it has asked for; says whether that was its end.
-fn serve(exit: VcpuExit<'_>, serial: &Mutex<Serial>) -> Result<Option<Ended>, Error> {
+fn serve(
+    exit: VcpuExit<'_>,
+    serial: &Mutex<Serial>,
+    heard: Option<&Heard>,
+) -> Result<Option<Ended>, Error> {
     let serial = || serial.lock().unwrap_or_else(PoisonError::into_inner);
     match exit {
         VcpuExit::IoOut(port, data) if serial::PORTS.contains(&port) => {
             serial().write(port, data)?;
         }
         VcpuExit::IoIn(port, data) if serial::PORTS.contains(&port) => serial().read(port, data),
+        VcpuExit::IoIn(doorbell::PORT, data) => match heard {
+            Some(heard) => heard.read(data),
+            None => data.fill(0xff),
+        },
         VcpuExit::IoOut(KEYBOARD, [RESET]) => return Ok(Some(well("the guest was reset"))),
         // Ready for a command.
         VcpuExit::IoIn(KEYBOARD, data) => data.fill(0),

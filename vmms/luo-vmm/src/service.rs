@@ -11,8 +11,10 @@ use luo_monitor::point::Point;
 use luo_monitor::serve;
 use luo_monitor::told::Told;
 
+use crate::doorbell::Doorbell;
 use crate::exit::Error;
 use crate::machine::Machine;
+use crate::preserved::Files;
 use crate::state::KIND;
 
 /// How long the end of a guest may take to be seen.
@@ -34,6 +36,11 @@ impl serve::Guest for Machine {
                 // It did stand still, but later than anybody waited for it.
                 self.start()?;
             }
+        }
+        if self.running().is_some()
+            && let Some(bell) = self.doorbell()
+        {
+            bell.answer()?;
         }
         Ok(self.ended().cloned())
     }
@@ -76,8 +83,18 @@ impl serve::Guest for Machine {
         }
     }
 
+    fn files(&self) -> Files<'_> {
+        Self::files(self)
+    }
+
+    /// Nobody listens to the doorbell of a guest that stands still: what was rung stays in its
+    /// eventfd, and goes over the jump there.
     fn watched(&self) -> Vec<BorrowedFd<'_>> {
-        let end = self.running().map(|guest| guest.end());
-        end.into_iter().chain([self.said().news()]).collect()
+        let mut watched = vec![self.said().news()];
+        if let Some(guest) = self.running() {
+            watched.push(guest.end());
+            watched.extend(self.doorbell().map(Doorbell::rung));
+        }
+        watched
     }
 }

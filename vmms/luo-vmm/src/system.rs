@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The descriptor of `/dev/kvm`: what this KVM offers.
 
+use std::os::fd::OwnedFd;
+
 use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES};
 use kvm_ioctls::{Cap, Kvm};
 
@@ -46,6 +48,15 @@ impl System {
     pub fn create(&self) -> Result<Vm, Error> {
         let vm = self.kvm.create_vm().map_err(Error::kvm("KVM_CREATE_VM"))?;
         Ok(Vm::new(vm))
+    }
+
+    /// A virtual machine that has come over a jump.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn adopt(&self, fd: OwnedFd) -> Result<Vm, Error> {
+        let vm = luo_sys::kvm::machine(&self.kvm, fd);
+        Ok(Vm::new(vm.map_err(Error::call("the VM's descriptor"))?))
     }
 
     /// The processor of a number, of so many, that a guest is given at its first start.

@@ -236,10 +236,7 @@ impl Vcpu {
 }
 
 fn offset_of(why: luo_sys::Error) -> Error {
-    Error::Kvm {
-        what: "the counter's offset",
-        source: why.into(),
-    }
+    Error::call("the counter's offset")(why)
 }
 
 /// Reads in pieces. A call gives those before the first one that cannot be read.

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The descriptor of a virtual machine: its RAM, its interrupt controllers, its timer, its clock.
 //!
+//! One that has come over a jump has its interrupt controllers and its timer already, and is the
+//! process's that calls KVM with it first. Everything else is set as for a new one.
+//!
 //! Order matters on the way in: addresses that KVM takes for itself and interrupt controllers come
 //! before processors; controllers get their state after the processors, whose local ones are a
 //! part of them.
 
+use std::fs::File;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use kvm_bindings::{
@@ -12,6 +17,8 @@ use kvm_bindings::{
     kvm_pit_state2,
 };
 use kvm_ioctls::VmFd;
+use luo_sys::kvm::{MEMORY_INIT_SHARED, MEMORY_MMAP};
+use rustix::io::Errno;
 
 use crate::clocks::Look;
 use crate::exit::Error;
@@ -36,15 +43,52 @@ impl Vm {
         Self { fd: Arc::new(fd) }
     }
 
-    /// Gives it its interrupt controllers, its timer and its RAM.
+    /// What calls of KVM's crates take.
+    pub(crate) fn fd(&self) -> &VmFd {
+        &self.fd
+    }
+
+    /// Whether both are one.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.fd, &other.fd)
+    }
+
+    /// Its descriptor, which can be preserved.
+    #[must_use]
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        luo_sys::kvm::descriptor(&self.fd)
+    }
+
+    /// Whether it is this process's. One that has come over a jump becomes so by this.
     ///
     /// # Errors
     /// [`Error::Kvm`].
-    pub fn furnish(&self, ram: &Ram) -> Result<(), Error> {
-        let set = self.fd.set_identity_map_address(IDENTITY_MAP);
-        set.map_err(Error::kvm("KVM_SET_IDENTITY_MAP_ADDR"))?;
-        let set = self.fd.set_tss_address(TSS);
-        set.map_err(Error::kvm("KVM_SET_TSS_ADDR"))?;
+    pub fn is_ours(&self) -> Result<bool, Error> {
+        match self.fd.set_identity_map_address(IDENTITY_MAP) {
+            Err(why) if why.errno() == Errno::IO.raw_os_error() => Ok(false),
+            set => set
+                .map(|()| true)
+                .map_err(Error::kvm("KVM_SET_IDENTITY_MAP_ADDR")),
+        }
+    }
+
+    /// Makes memory of its own (guest_memfd) for its RAM: shared with this process, and mapped.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`]: this KVM has none that is.
+    pub fn memory(&self, bytes: u64) -> Result<File, Error> {
+        let flags = MEMORY_MMAP | MEMORY_INIT_SHARED;
+        let made = luo_sys::kvm::create_memory(&self.fd, bytes, flags);
+        let made = made.map_err(Error::call("KVM_CREATE_GUEST_MEMFD"))?;
+        Ok(OwnedFd::into(made))
+    }
+
+    /// Gives it its interrupt controllers and its timer. One that has come over a jump has them.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn furnish(&self) -> Result<(), Error> {
         let made = self.fd.create_irq_chip();
         made.map_err(Error::kvm("KVM_CREATE_IRQCHIP"))?;
         let config = kvm_pit_config {
@@ -52,11 +96,24 @@ impl Vm {
             ..kvm_pit_config::default()
         };
         let made = self.fd.create_pit2(config);
-        made.map_err(Error::kvm("KVM_CREATE_PIT2"))?;
-        luo_sys::kvm::give_ram(&self.fd, ram).map_err(|why| Error::Kvm {
-            what: "RAM",
-            source: why.into(),
-        })
+        made.map_err(Error::kvm("KVM_CREATE_PIT2"))
+    }
+
+    /// Gives it its RAM. `own` is the file of that if it is this VM's own memory; other files are
+    /// RAM by their mapping alone.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn give(&self, ram: &Ram, own: Option<&File>) -> Result<(), Error> {
+        let set = self.fd.set_identity_map_address(IDENTITY_MAP);
+        set.map_err(Error::kvm("KVM_SET_IDENTITY_MAP_ADDR"))?;
+        let set = self.fd.set_tss_address(TSS);
+        set.map_err(Error::kvm("KVM_SET_TSS_ADDR"))?;
+        let given = match own {
+            Some(file) => luo_sys::kvm::give_own_ram(&self.fd, ram, file),
+            None => luo_sys::kvm::give_ram(&self.fd, ram),
+        };
+        given.map_err(Error::call("RAM"))
     }
 
     /// Makes a processor. The first, of the number 0, is the one that begins to run; the others wait

@@ -84,11 +84,17 @@ pub(super) fn missing_one(context: &mut Context<'_>) -> Result<()> {
     guest.preserve(&session)?;
     same("what it needs", needs(&session)?, vec![MACHINE.0])?;
     session.unpreserve_fd(MACHINE)?;
+    let names_both = || {
+        let failure = device.failure()?;
+        same("the cause", failure.cause, Cause::Dependency)?;
+        same("the file", failure.token, MEMORY)?;
+        same("what it misses", failure.on_token, MACHINE)
+    };
+    // Whether the reboot itself freezes, or the update is announced.
+    refused(Err::<(), _>(context.refused_kexec()?), Errno::ENOLINK)?;
+    names_both()?;
     refused(device.prepare(), Errno::ENOLINK)?;
-    let failure = device.failure()?;
-    same("the cause", failure.cause, Cause::Dependency)?;
-    same("the file", failure.token, MEMORY)?;
-    same("what it misses", failure.on_token, MACHINE)?;
+    names_both()?;
     // Both anew, and all is well.
     session.unpreserve_fd(MEMORY)?;
     guest.preserve(&session)?;

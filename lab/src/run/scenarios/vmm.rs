@@ -15,6 +15,9 @@ pub(super) const SCENES: Scenes = &[
     ("vmm-ends", 0),
 ];
 
+/// That in which the machine itself goes along: its VM, memory of its own, and eventfds.
+pub(super) const MACHINE: Scenes = &[("vmm-machine", 3)];
+
 /// That in which a guest looks at its clocks over twenty updates in a row.
 pub(super) const CLOCKS: Scenes = &[("vmm-twenty", 20)];
 

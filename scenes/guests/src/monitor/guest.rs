@@ -25,6 +25,8 @@ pub enum Kind {
     Bare,
     /// The same with two processors.
     Two,
+    /// With two processors, and a doorbell: the machine itself goes over updates, and not RAM alone.
+    Machine,
     /// Linux: a kernel of the machine's own.
     Linux,
 }
@@ -49,6 +51,7 @@ impl Kind {
         match self {
             Self::Bare => bare::write(&folder.join("bare"), 1, None),
             Self::Two => bare::write(&folder.join("bare"), 2, None),
+            Self::Machine => bare::write_ringing(&folder.join("bare")),
             Self::Linux => {
                 let program = fs::read("/proc/self/exe")?;
                 Ok(fs::write(folder.join("initrd"), archive::of(&program))?)
@@ -67,6 +70,11 @@ impl Kind {
                 let program = folder.join("bare").into();
                 vec!["--cpus".into(), "2".into(), "--flat".into(), program]
             }
+            Self::Machine => {
+                let mut all = Self::Two.arguments(folder)?;
+                all.push("--preserve=machine".into());
+                all
+            }
             Self::Linux => vec![
                 "--kernel".into(),
                 kernel()?.into(),
@@ -84,7 +92,7 @@ impl Kind {
     /// Something of it is wrong.
     pub fn read(self, said: &str) -> Result<Said> {
         Ok(match self {
-            Self::Bare | Self::Two => {
+            Self::Bare | Self::Two | Self::Machine => {
                 let lines = bare::read(said)?;
                 Said {
                     ticks: lines.len(),

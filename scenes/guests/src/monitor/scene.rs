@@ -4,6 +4,7 @@
 mod damaged;
 mod ends;
 mod kills;
+mod machine;
 mod update;
 mod veto;
 
@@ -35,6 +36,7 @@ pub const SCENES: &[Scene] = &[
     scene("vmm-veto", Kind::Bare, 2, veto::run),
     scene("vmm-damaged", Kind::Bare, 2, damaged::run),
     scene("vmm-ends", Kind::Bare, 1, ends::run),
+    scene("vmm-machine", Kind::Machine, 4, machine::run),
     scene("vmm-kills", Kind::Bare, 3, kills::run),
 ];
 

@@ -8,6 +8,7 @@
 //! | 3 | yes | `kvm_pit_state2` | 112 | refused |
 //! | 4 | yes | `kvm_irqchip`; which: 0, 1 the PICs, 2 the I/O APIC | 520 | refused |
 //! | 5 | yes | the serial port, below | 10 to 74 | refused |
+//! | 6 | yes | rings that the doorbell has heard; the VM itself and the doorbell's eventfds came, too | 8 | there is no doorbell, and RAM came alone |
 //! | 16 | yes | `kvm_cpuid_entry2`, each | n * 40 | refused |
 //! | 17 | yes | `kvm_mp_state` | 4 | refused |
 //! | 18 | yes | `kvm_regs` | 144 | refused |
@@ -74,6 +75,7 @@ const CLOCKS: u32 = 2;
 const PIT: u32 = 3;
 const CHIP: u32 = 4;
 const SERIAL: u32 = 5;
+const DOORBELL: u32 = 6;
 const CPUID: u32 = 16;
 const MP_STATE: u32 = 17;
 const REGS: u32 = 18;
@@ -89,9 +91,9 @@ const WRITER: u32 = 32;
 const TOLD: u32 = 33;
 
 /// All kinds that this program knows.
-const KNOWN: [u32; 18] = [
-    RAM, CLOCKS, PIT, CHIP, SERIAL, CPUID, MP_STATE, REGS, SREGS, XSAVE, XCRS, DEBUG, LAPIC, MSRS,
-    EVENTS, OFFSET, WRITER, TOLD,
+const KNOWN: [u32; 19] = [
+    RAM, CLOCKS, PIT, CHIP, SERIAL, DOORBELL, CPUID, MP_STATE, REGS, SREGS, XSAVE, XCRS, DEBUG,
+    LAPIC, MSRS, EVENTS, OFFSET, WRITER, TOLD,
 ];
 
 /// How many of a kind there can be.
@@ -127,6 +129,8 @@ pub struct Devices {
     pub chips: [kvm_irqchip; CHIPS],
     /// The serial port.
     pub serial: SerialState,
+    /// Rings that its doorbell has heard, if it has one.
+    pub doorbell: Option<u64>,
 }
 
 /// A processor.
@@ -179,6 +183,9 @@ impl State {
             put(CHIP, which, chip.as_bytes());
         }
         put(SERIAL, 0, &serial(&self.devices.serial));
+        if let Some(heard) = self.devices.doorbell {
+            put(DOORBELL, 0, &heard.to_le_bytes());
+        }
         for (which, vcpu) in (0..).zip(&self.vcpus) {
             put(CPUID, which, vcpu.cpuid.as_bytes());
             put(MP_STATE, which, vcpu.mp_state.as_bytes());
@@ -224,6 +231,10 @@ impl State {
             Err(Refusal::Missing { .. }) => clocks.ticks,
             told => u64::from_le_bytes(told?),
         };
+        let doorbell = match all.array(DOORBELL) {
+            Err(Refusal::Missing { .. }) => None,
+            heard => Some(u64::from_le_bytes(heard?)),
+        };
         Ok(Self {
             ram,
             clocks,
@@ -231,6 +242,7 @@ impl State {
                 pit: all.structure(PIT, 0)?,
                 chips,
                 serial: to_serial(all.content(SERIAL, 0)?)?,
+                doorbell,
             },
             vcpus,
             writer: all.text(WRITER),

@@ -27,14 +27,14 @@ pub(super) fn run(monitor: &mut Monitor, _boot: usize) -> Result<()> {
     within(PATIENCE, "that somebody waits for the pipe", || {
         waits_for_a_write(monitor.process()?)
     })?;
-    goes_on_unheard(monitor, 1)?;
+    called_off(monitor, 1)?;
     is_sent_away(monitor)?;
     monitor.words = Words::FullDisk;
     monitor.start()?;
     within(PATIENCE, "that the loss is told", || {
         Ok(monitor.lines("of what the guest said are lost: No space left") >= 1)
     })?;
-    goes_on_unheard(monitor, 2)?;
+    called_off(monitor, 2)?;
     is_sent_away(monitor)?;
     monitor.words = Words::Kept;
     monitor.forget_said()?;
@@ -44,8 +44,9 @@ pub(super) fn run(monitor: &mut Monitor, _boot: usize) -> Result<()> {
     is_sent_away(monitor)
 }
 
-/// A guest that is heard by nobody stands still for an update and goes on, so often by now.
-fn goes_on_unheard(monitor: &Monitor, times: usize) -> Result<()> {
+/// A guest stands still for an update that is called off and goes on, so often by now. Nobody needs
+/// to hear what it says.
+pub(super) fn called_off(monitor: &Monitor, times: usize) -> Result<()> {
     monitor.runs()?;
     let mut admin = monitor.stage.admin()?;
     admin.prepare(monitor.stage.target())?;

@@ -42,7 +42,7 @@ pub(super) fn run(monitor: &mut Monitor, boot: usize) -> Result<()> {
 }
 
 /// A luo-vmm is killed at a step; it has to come there.
-fn killed(monitor: &Monitor, point: Point) -> Result<()> {
+pub(super) fn killed(monitor: &Monitor, point: Point) -> Result<()> {
     monitor.start_as(GUEST, Some(point))?;
     is_killed(monitor, point)
 }

@@ -5,11 +5,12 @@
 use anyhow::{Context, Result, ensure};
 
 use crate::monitor::Monitor;
+use crate::monitor::guest::Kind;
 
 /// How far two measures of a gap of so many milliseconds may be apart. What lies between them is the
 /// guest's first steps, whose pages have to be found again: some ten milliseconds where nothing
 /// else is to be done, and a multiple of that on a busy host.
-fn apart(stood: u64) -> u64 {
+pub(super) fn apart(stood: u64) -> u64 {
     250.max(stood / 20)
 }
 
@@ -123,7 +124,7 @@ pub(super) fn linux(monitor: &mut Monitor, boot: usize) -> Result<()> {
 
 /// The update is over, and little was copied; gives for how long the guest stood still, in
 /// milliseconds.
-fn resumed(monitor: &Monitor, boot: usize) -> Result<u64> {
+pub(super) fn resumed(monitor: &Monitor, boot: usize) -> Result<u64> {
     let entry = monitor.is_completed()?;
     let blackout = entry.blackout_us.context("no blackout was measured")?;
     ensure!(monitor.lines("resumed: ") == boot, "{}", monitor.log());
@@ -141,7 +142,7 @@ fn resumed(monitor: &Monitor, boot: usize) -> Result<u64> {
     Ok((stood * 1000.0) as u64)
 }
 
-/// The process has 256 MiB of shared memory mapped.
+/// The process has 256 MiB of shared memory mapped, of a memfd or of a VM's own.
 fn is_mapped(monitor: &Monitor) -> Result<()> {
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", monitor.process()?))?;
     let is_ram = |line: &str| {
@@ -149,7 +150,11 @@ fn is_mapped(monitor: &Monitor) -> Result<()> {
         let range = range.and_then(|range| range.split_once('-'));
         let number = |text| u64::from_str_radix(text, 16).unwrap_or_default();
         let size = range.map(|(from, to)| number(to) - number(from));
-        line.ends_with(" (deleted)") && line.contains(" rw-s ") && size == Some(256 << 20)
+        let is_kind = match monitor.kind {
+            Kind::Machine => line.contains("[kvm-gmem]"),
+            _ => line.ends_with(" (deleted)"),
+        };
+        is_kind && line.contains(" rw-s ") && size == Some(256 << 20)
     };
     ensure!(maps.lines().any(is_ram), "no such memory is mapped");
     Ok(())

@@ -39,6 +39,7 @@ fn made_up() -> State {
                 in_buffer: b"input".to_vec(),
                 ..SerialState::default()
             },
+            doorbell: None,
         },
         vcpus: vec![Vcpu {
             cpuid: (0..3).map(|_| structure!(kvm_cpuid_entry2)).collect(),
@@ -129,6 +130,28 @@ fn each_processor_is_written_and_read_by_its_number() {
     assert!(matches!(numbered(8), Some(Refusal::Number { what: found, .. }) if found == what));
 }
 
+#[test]
+fn a_state_without_a_doorbell_is_one_of_ram_alone() {
+    assert_eq!(
+        State::decode(&made_up().encode()).unwrap().devices.doorbell,
+        None
+    );
+    let mut state = made_up();
+    state.devices.doorbell = Some(0x0102_0304_0506_0708);
+    let bytes = state.encode();
+    let read = State::decode(&bytes).unwrap();
+    assert_eq!(read.devices.doorbell, state.devices.doorbell);
+    assert!(read.encode() == bytes);
+    let cut = changed(|records| records.push((DOORBELL, true, 0, vec![1; 7])));
+    assert_eq!(
+        cut.err(),
+        Some(Refusal::Size {
+            kind: DOORBELL,
+            found: 7
+        })
+    );
+}
+
 /// The records of a made-up state, changed.
 fn changed(change: impl Fn(&mut Vec<(u32, bool, u32, Vec<u8>)>)) -> Result<State, Refusal> {
     let bytes = made_up().encode();
@@ -171,8 +194,8 @@ fn each_required_record_that_is_missing_is_named_and_the_other_is_not_missed() {
         match kind {
             WRITER => assert_eq!(read.ok().unwrap().writer, ""),
             TOLD => assert_eq!(read.ok().unwrap().told, made_up().clocks.ticks),
-            // One processor has none.
-            OFFSET => assert!(read.is_ok()),
+            // One processor has none, and nor has a guest of which RAM alone goes along.
+            OFFSET | DOORBELL => assert!(read.is_ok()),
             kind => assert_eq!(read.err(), Some(Refusal::Missing { kind })),
         }
     }
@@ -180,7 +203,7 @@ fn each_required_record_that_is_missing_is_named_and_the_other_is_not_missed() {
 
 #[test]
 fn a_record_of_another_length_twice_or_of_one_too_many_is_refused() {
-    let there = |kind: &u32| ![WRITER, OFFSET].contains(kind);
+    let there = |kind: &u32| ![WRITER, OFFSET, DOORBELL].contains(kind);
     for kind in KNOWN.into_iter().filter(there) {
         for by in [-1, 1] {
             let read = changed(|records| {
