@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 use luo_scenes::stage::within;
 use luo_varlink::HistoryEntry;
 
-use super::Machine;
+use super::{Begins, Machine};
 use crate::image::STEP;
 use crate::patience::PATIENCE;
 use crate::ticks::{Tick, Ticks};
@@ -43,7 +43,7 @@ impl Machine {
     }
 
     /// The luo-qemu has not ended, unless that was waited for.
-    fn lives(&self) -> Result<()> {
+    pub(crate) fn lives(&self) -> Result<()> {
         let mut running = self.running.borrow_mut();
         let ended = running.as_mut().map(Child::try_wait).transpose()?.flatten();
         match ended {
@@ -83,7 +83,7 @@ impl Machine {
     /// # Errors
     /// One does not follow.
     pub fn counts(&self) -> Result<u64> {
-        if self.bare.is_some() {
+        if matches!(self.begins, Begins::Bare(_)) {
             let lines = self.bare_lines()?;
             return Ok(lines.last().map_or(0, |line| line.count));
         }
