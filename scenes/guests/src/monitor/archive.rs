@@ -52,12 +52,12 @@ fn add(to: &mut Vec<u8>, name: &str, mode: u32, device: (u32, u32), content: &[u
 mod tests {
     #[test]
     fn an_archive_is_as_long_as_what_is_in_it_says() {
-        let bytes = super::with(b"program", &[("odd".to_owned(), b"file".to_vec())]);
+        let bytes = super::with(b"program", &[("odd".to_owned(), b"content".to_vec())]);
         let heads = ["070701"; 8];
         let text = String::from_utf8_lossy(&bytes);
         assert_eq!(text.matches(heads[0]).count(), heads.len());
         assert_eq!(bytes.len() % 4, 0);
         assert!(text.contains("init\0") && text.contains("program"));
-        assert!(text.contains("files/odd\0") && text.contains("file\0"));
+        assert!(text.contains("files/odd\0") && text.contains("content"));
     }
 }
