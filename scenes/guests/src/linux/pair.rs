@@ -20,9 +20,9 @@ use crate::patience::PATIENCE;
 /// What Linux needs for itself, the pattern, and room.
 const MEMORY: &str = "192M";
 
-/// What a guest's kernel is told before whose init it runs: to be quiet, so that its lines do not fall into those of
-/// the guest's program, and not to look for a better place for itself, which takes a second here.
-const LINE: &str = "console=ttyS0 quiet loglevel=3 nokaslr";
+/// What a guest's kernel is told: to be quiet, so that its lines do not fall into those of the guest's
+/// program. A word that it does not know would be an argument of that program.
+const LINE: &str = "console=ttyS0 quiet loglevel=3";
 
 /// Bytes at the end of what a guest has said in which there is a whole tick.
 const TAIL: u64 = 1024;
