@@ -39,7 +39,7 @@ impl Memory {
         };
         let found = hash(memory);
         // In place: no other page is used in its stead.
-        memory.copy_from_slice(&pattern(piece, round + 1));
+        fill(memory, piece, round + 1);
         found
     }
 }
@@ -57,10 +57,17 @@ const fn place(number: u64) -> (u64, u64) {
 }
 
 fn pattern(piece: u64, round: u64) -> Vec<u8> {
-    let words = LENGTH as u64 / 8;
-    let word = |at: u64| (at ^ round << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let words = (piece * words..).take(LENGTH / 8).map(word);
-    words.flat_map(u64::to_le_bytes).collect()
+    let mut memory = vec![0; LENGTH];
+    fill(&mut memory, piece, round);
+    memory
+}
+
+fn fill(memory: &mut [u8], piece: u64, round: u64) {
+    let first = piece * (LENGTH as u64 / 8);
+    for (at, word) in (first..).zip(memory.chunks_exact_mut(8)) {
+        let value = (at ^ round << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        word.copy_from_slice(&value.to_le_bytes());
+    }
 }
 
 fn hash(memory: &[u8]) -> Hash {

@@ -193,8 +193,9 @@ pub(super) mod tests {
 
     #[test]
     fn what_does_not_follow_is_found() {
+        type Change = (&'static str, fn(&mut Tick));
         let second = tick(2);
-        let changed: [(&str, fn(&mut Tick)); 7] = [
+        let changed: [Change; 7] = [
             ("tick 2 was due", |tick| tick.number = 3),
             ("tick 2 was due", |tick| tick.number = 1),
             ("another boot", |tick| tick.boot = "b1".to_owned()),

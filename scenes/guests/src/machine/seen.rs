@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::process::{Child, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use luo_scenes::stage::within;
@@ -59,6 +60,17 @@ impl Machine {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("luo-qemu.log")).unwrap_or_default()
+    }
+
+    /// For how long the guest stood still, as luo-qemu has said it of itself.
+    pub(crate) fn stood_still(&self) -> Result<Duration> {
+        let output = self.stage.luoctl("inspect").arg(self.name).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        let (_, stood) = text
+            .split_once("stood still for ")
+            .with_context(|| format!("luoctl inspect says: {text}"))?;
+        let seconds: f64 = stood.split(' ').next().unwrap_or_default().parse()?;
+        Ok(Duration::try_from_secs_f64(seconds)?)
     }
 
     /// The last QEMU's process, as luo-qemu has told it.
