@@ -58,7 +58,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let write = |name: &str| fs::write(root.path().join(name), "").unwrap();
         write("vmlinuz-6.12");
-        ["virtio_net.ko.xz", "failover.ko.xz", "net_failover.ko.xz"].map(write);
+        for module in ["virtio_net.ko.xz", "failover.ko.xz", "net_failover.ko.xz"] {
+            write(module);
+        }
         let tree = of(root.path()).unwrap();
         let places: Vec<_> = tree.keys().map(String::as_str).collect();
         assert_eq!(

@@ -14,7 +14,6 @@ use luo_lab_protocol::{Event, guest_mark};
 use luo_scenes_guests::linux::Side;
 use luo_scenes_guests::linux::pair::Pair;
 use luo_scenes_guests::linux::view;
-use luo_scenes_guests::machine::Machine;
 
 use super::{demo, guests};
 use crate::check::Suite;
@@ -63,7 +62,7 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     });
     demo::history(machine.stage())?;
     for side in Side::BOTH {
-        SUITE.case(&format!("luoctl inspect {}", side.name()), || {
+        SUITE.case(format!("luoctl inspect {}", side.name()), || {
             let output = machine
                 .stage()
                 .luoctl("inspect")

@@ -16,7 +16,7 @@ pub struct View {
     pub before: Tick,
     /// The last one that was looked at.
     pub after: Tick,
-    /// The longest step of each of its clocks since the one before.
+    /// The longest step that each of its clocks has made over the jump.
     pub pauses: [Duration; 3],
 }
 
@@ -25,7 +25,8 @@ impl View {
     #[must_use]
     pub fn of(side: Side, ticks: &[Tick], before: usize) -> Option<Self> {
         let (old, new) = ticks.split_at_checked(before)?;
-        let pauses = new.iter().map(|tick| tick.pauses);
+        // A line that was under way tells of what was before the jump, and the next one of the jump.
+        let pauses = new.iter().take(2).map(|tick| tick.pauses);
         let pauses = pauses.reduce(|most, more| [0, 1, 2].map(|at: usize| most[at].max(more[at])));
         Some(Self {
             side,
@@ -60,7 +61,7 @@ pub fn render(views: &[View; 2]) -> String {
         }),
     );
     for (at, clock) in clocks::NAMES.into_iter().enumerate() {
-        let what = format!("longest pause, {clock}");
+        let what = format!("pause over it, {clock}");
         line(
             &what,
             each(&|view| {
@@ -107,8 +108,10 @@ mod tests {
     #[test]
     fn what_was_seen_since_the_jump_is_told() {
         let mut ticks: Vec<_> = (1..=200).map(tick).collect();
-        ticks[1].pauses = [Duration::from_secs(9); 3];
-        ticks[150].pauses[2] = Duration::from_secs(3);
+        for other in [1, 150] {
+            ticks[other].pauses = [Duration::from_secs(9); 3];
+        }
+        ticks[101].pauses[2] = Duration::from_secs(3);
         let view = View::of(Side::Server, &ticks, 100).unwrap();
         assert_eq!((view.before.number, view.after.number), (100, 200));
         let [monotonic, _, realtime] = view.pauses;
