@@ -51,7 +51,7 @@ pub(super) fn demo() -> Scenario {
             exactly: false,
             kexecs: Some(1),
         },
-        cost: 100,
+        cost: 45,
         ..scenario(
             "demo-vm",
             "demo-vm",
@@ -99,7 +99,7 @@ pub(super) fn in_kvm(
 pub(super) fn linux(name: &str, scenes: Scenes, kernels: (&'static str, &'static str)) -> Scenario {
     let mut scenario = in_kvm(name, scenes, kernels);
     scenario.needs = &[Artifact::Qemu, Artifact::Kvm, Artifact::CloudLinux];
-    scenario.cost = 200;
+    scenario.cost = 77;
     scenario
 }
 
