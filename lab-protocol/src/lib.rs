@@ -28,6 +28,10 @@ pub const KERNEL_DIR: &str = "/kernels";
 /// The guest's folder with the modules of its kernels, a folder for each, by the kernel's name.
 pub const MODULE_DIR: &str = "/modules";
 
+/// Where the initramfs keeps a Linux for guests of the machine's own: its kernel `vmlinuz`, and in `modules`
+/// those that it is to load, which are in order by their names.
+pub const LINUX_DIR: &str = "/linux";
+
 /// Where the initramfs keeps the kernel tree's own selftests.
 pub const SELFTEST_DIR: &str = "/selftests";
 
@@ -56,6 +60,14 @@ pub mod window {
     pub const BEGIN: &str = "__x64_sys_getsid";
     /// Of `getpgid`: it has ended.
     pub const END: &str = "__x64_sys_getpgid";
+}
+
+/// What marks of a guest of the machine's own begin with; its name follows.
+pub mod guest_mark {
+    /// Its state is written.
+    pub const STOPPED: &str = "stopped ";
+    /// It runs again.
+    pub const RUNS: &str = "runs ";
 }
 
 /// How a test case ended.

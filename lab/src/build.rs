@@ -3,6 +3,7 @@
 
 pub mod artifact;
 pub mod clients;
+pub mod cloud_linux;
 pub mod guest;
 pub mod initramfs;
 pub mod kconfig;

@@ -2,6 +2,7 @@
 //! What comes from outside: Debian's packages, tools, the machine's own packages.
 
 pub mod apt;
+pub mod cloud_linux;
 pub mod debian;
 pub mod linux;
 pub mod prereq;

@@ -150,6 +150,9 @@ impl Lab {
         if scenario.needs(Artifact::Qemu) {
             files.extend(build::qemu::files(&self.cache)?);
         }
+        if scenario.needs(Artifact::CloudLinux) {
+            files.extend(build::cloud_linux::files(&self.cache)?);
+        }
         let own = Own {
             init: &programs.guest(),
             kernels: &images,

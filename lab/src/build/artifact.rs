@@ -14,6 +14,8 @@ pub enum Artifact {
     Shell,
     /// QEMU, with its firmware and libraries ([`crate::fetch::qemu`]).
     Qemu,
+    /// A Linux of Debian's for guests of the machine's own ([`crate::fetch::cloud_linux`]).
+    CloudLinux,
     /// The modules of KVM, of each kernel that the guest runs
     /// ([`crate::build::variant::Variant::modules`]).
     Kvm,

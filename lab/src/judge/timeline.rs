@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use luo_lab_protocol::Event;
+use luo_lab_protocol::{Event, guest_mark};
 use regex_lite::Regex;
 
 use crate::run::qemu::Recording;
@@ -72,10 +72,18 @@ impl Timeline {
         self.between(BLACKOUT.first()?, BLACKOUT.last()?)
     }
 
-    /// From the moment when a guest's state was written to the one when it ran again.
+    /// The guests that have stopped, and for each the time from the moment when its state was written to the
+    /// one when it ran again.
     #[must_use]
-    pub fn of_guest(&self) -> Option<Duration> {
-        self.between("guest_stopped", "guest_runs")
+    pub fn of_guests(&self) -> Vec<(&str, Option<Duration>)> {
+        let names = self.marks.iter();
+        let names = names.filter_map(|(mark, _)| mark.strip_prefix(guest_mark::STOPPED));
+        let stood = names.map(|name| {
+            let [from, to] =
+                [guest_mark::STOPPED, guest_mark::RUNS].map(|mark| mark.to_owned() + name);
+            (name, self.between(&from, &to))
+        });
+        stood.collect()
     }
 
     /// From the jump to the first program of the next kernel.
@@ -181,6 +189,18 @@ mod tests {
             text.contains("blackout = 5.0 (last write to reboot called) + 1275.0"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn each_guest_has_a_gap_of_its_own() {
+        let timeline = timeline(&[
+            ("stopped one", 10),
+            ("stopped other", 20),
+            ("runs other", 320),
+            ("runs third", 400),
+        ]);
+        let other = Some(Duration::from_millis(300));
+        assert_eq!(timeline.of_guests(), [("one", None), ("other", other)]);
     }
 
     #[test]

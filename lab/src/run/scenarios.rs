@@ -398,6 +398,10 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         },
         Scenario {
             when: When::All,
+            ..guests::linux("guests-linux-rust", guests::LINUX, ("rust", "rust-next"))
+        },
+        Scenario {
+            when: When::All,
             ..guests::counted("guests-gap-rust", guests::GAP, ("rust", "rust-next"))
         },
         Scenario {

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use luo_monitor::point::Point;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
+use crate::linux::init;
 use crate::offload::{self, peer};
 use crate::{keeper, monitor, steps};
 
@@ -51,6 +52,13 @@ pub fn run() -> Option<ExitCode> {
                 ExitCode::FAILURE
             }
         }),
+        init::ARGUMENT => {
+            let words = arguments.filter_map(|word| word.into_string().ok());
+            Some(match init::run(words) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::FAILURE,
+            })
+        }
         keeper::ARGUMENT => Some(match keeper::run(arguments) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {

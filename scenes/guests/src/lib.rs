@@ -9,6 +9,7 @@
 //! | [`command`] | the roles of a program with the scenes built in |
 //! | [`image`] | the guest, which counts and proves its memory |
 //! | [`keeper`] | a workload that takes the scene's files over a jump |
+//! | [`linux`] | two guests with Linux, and a TCP connection between them |
 //! | [`machine`] | what a scene is made of: the agent, a guest, and looking at both |
 //! | [`monitor`] | as `machine` and `scene`, with `luo-vmm` |
 //! | [`offload`] | as `machine` and `scene`, with `luo-ch` and a peer in place of cloud-hypervisor |
@@ -23,6 +24,7 @@ pub mod bare;
 pub mod command;
 pub mod image;
 pub mod keeper;
+pub mod linux;
 pub mod machine;
 pub mod monitor;
 pub mod offload;

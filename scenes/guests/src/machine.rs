@@ -38,6 +38,17 @@ pub enum Files {
     Kept,
 }
 
+/// What a guest begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begins {
+    /// Its disk.
+    Disk,
+    /// The bare program, with so many processors.
+    Bare(u32),
+    /// What its further arguments say.
+    Otherwise,
+}
+
 /// A machine in one boot, with a guest.
 pub struct Machine {
     pub(crate) stage: Rc<Stage>,
@@ -64,8 +75,7 @@ pub struct Machine {
     pub is_counted: bool,
     /// The machine type of QEMU's.
     pub(crate) kind: &'static str,
-    /// The guest is the bare one, with so many processors.
-    bare: Option<u32>,
+    begins: Begins,
     /// The firmware speaks on the guest's serial port first.
     pub(crate) firmware_speaks: bool,
     /// What the processor's counter said when this boot's first program began, if that is known.
@@ -139,7 +149,7 @@ impl Machine {
             in_kvm: false,
             is_counted: false,
             kind: "pc",
-            bare: None,
+            begins: Begins::Disk,
             firmware_speaks: false,
             init: None,
             notes_steps: false,
@@ -168,8 +178,13 @@ impl Machine {
 
     /// Has the guest be the bare one, with so many processors: it sees its clock.
     pub(crate) fn be_bare(&mut self, processors: u32) -> Result<()> {
-        self.bare = Some(processors);
+        self.begins = Begins::Bare(processors);
         bare::write(&self.path("bare"), processors, None)
+    }
+
+    /// Has the guest begin with what its further arguments say.
+    pub(crate) fn boots_by_itself(&mut self) {
+        self.begins = Begins::Otherwise;
     }
 
     /// What the bare guest has said.

@@ -6,6 +6,7 @@ mod disks;
 mod ends;
 mod gap;
 mod kills;
+mod linux;
 mod memory;
 mod pair;
 mod refusals;
@@ -55,6 +56,7 @@ pub const SCENES: &[Scene] = &[
     scene("disks", 3, disks::run),
     scene("pair", 3, pair::datagrams),
     scene("pair-taps", 3, pair::taps),
+    scene("linux", 3, linux::run),
     scene("tutorial", 3, tutorial::run),
 ];
 

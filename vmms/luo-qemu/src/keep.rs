@@ -64,6 +64,14 @@ pub fn keep(process: i32, lines: &[Vec<OsString>]) -> io::Result<Kept> {
     keep_in(&all(), process, lines)
 }
 
+/// Puts a folder in its place, unless the luo-qemu of another guest has put the same one there meanwhile.
+fn put(half: &Path, folder: &Path) -> io::Result<()> {
+    match fs::rename(half, folder) {
+        Err(why) if why.kind() == io::ErrorKind::DirectoryNotEmpty => fs::remove_dir_all(half),
+        renamed => renamed,
+    }
+}
+
 fn keep_in(all: &Path, process: i32, lines: &[Vec<OsString>]) -> io::Result<Kept> {
     let files = programs(&fs::read_to_string(format!("/proc/{process}/maps"))?)
         .ok_or_else(|| other("a file of it was replaced already"))?;
@@ -83,7 +91,7 @@ fn keep_in(all: &Path, process: i32, lines: &[Vec<OsString>]) -> io::Result<Kept
         DirBuilder::new().recursive(true).mode(0o700).create(all)?;
         let half = all.join(format!(".half-{}", std::process::id()));
         let _ = fs::remove_dir_all(&half);
-        let copied = copy(&files, &links, &half).and_then(|()| fs::rename(&half, &folder));
+        let copied = copy(&files, &links, &half).and_then(|()| put(&half, &folder));
         if copied.is_err() {
             // What is there of it is of no use to anybody.
             let _ = fs::remove_dir_all(&half);
@@ -383,6 +391,20 @@ mod tests {
     }
 
     /// This very test is kept, runs, and is known when a bit of it is another one.
+    #[test]
+    fn two_guests_that_keep_the_same_qemu_at_once_do_not_hinder_each_other() {
+        let all = tempfile::tempdir().unwrap();
+        let [one, other, folder] = ["one", "other", "kept"].map(|name| all.path().join(name));
+        for half in [&one, &other] {
+            fs::create_dir(half).unwrap();
+            fs::write(half.join("qemu"), "program").unwrap();
+            put(half, &folder).unwrap();
+            assert!(!half.exists());
+        }
+        assert_eq!(fs::read(folder.join("qemu")).unwrap(), b"program");
+        assert!(put(&one, &folder).is_err());
+    }
+
     #[test]
     fn what_is_kept_runs_and_is_looked_at_before() {
         let all = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ pub(crate) struct Args {
     /// Do it in a real kernel, in a virtual machine, with a real kexec
     #[arg(long, group = "real")]
     kexec: bool,
-    /// The same with a guest: an unmodified QEMU goes on under the next kernel
+    /// The same with two Linux guests: an unmodified QEMU goes on under the next kernel, and so does their connection
     #[arg(long, group = "real")]
     vm: bool,
     /// Show the kernel's console too

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use luo_scenes::stage::Stage;
 use luo_scenes_guests::machine::{Files, Machine};
 use luo_scenes_guests::scene::Scene;
 
@@ -18,7 +19,7 @@ use crate::{module, port};
 const SUITE: Suite = Suite::new("guests");
 
 /// QEMU, of Debian's packages.
-pub(super) const QEMU: &str = "/usr/bin/qemu-system-x86_64";
+const QEMU: &str = "/usr/bin/qemu-system-x86_64";
 
 /// The files of all scenes, in memory.
 const FOLDER: &str = "/tmp/guests";
@@ -70,27 +71,33 @@ fn notes_are_read(folder: &Path) -> Result<()> {
 
 fn machine(guest: &Guest, scene: &Scene) -> Result<(Machine, PathBuf)> {
     let folder = Path::new(FOLDER).join(scene.name);
-    let in_kvm = guest.args.text(KVM).is_some();
     provide_huge_pages(guest, scene)?;
-    let stage = match in_kvm {
-        true => {
-            notes_are_read(&folder)?;
-            ensure!(
-                guest.boot == 0 || guest.line.get(module::EARLY).is_some(),
-                "the agent did not hand on the frequency of the guest's counter"
-            );
-            scenes::stage_with_clock_of_agents(guest, &folder)?
-        }
-        false => scenes::stage_in(guest, &folder)?,
+    let mut machine = match guest.args.text(KVM).is_some() {
+        true => in_kvm(guest, &folder)?,
+        false => new(scenes::stage_in(guest, &folder)?)?,
     };
-    let say = |line: &str| port::progress(line);
-    let mut machine = Machine::new(stage, QEMU.as_ref(), Files::Kept, say)?;
-    machine.in_kvm = in_kvm;
     machine.is_counted = guest.args.text(COUNTED).is_some();
     machine.init = guest.started;
-    if in_kvm {
-        let line = guest.line.clone();
-        machine.meanwhile(move || module::load_kvm(&line));
-    }
     Ok((machine, folder))
+}
+
+/// A machine with a guest in KVM, which is loaded while the agent comes up. The agent tells the next kernel
+/// of the frequency of the guest's counter.
+pub(super) fn in_kvm(guest: &Guest, folder: &Path) -> Result<Machine> {
+    notes_are_read(folder)?;
+    ensure!(
+        guest.boot == 0 || guest.line.get(module::EARLY).is_some(),
+        "the agent did not hand on the frequency of the guest's counter"
+    );
+    let mut machine = new(scenes::stage_with_clock_of_agents(guest, folder)?)?;
+    machine.in_kvm = true;
+    let line = guest.line.clone();
+    machine.meanwhile(move || module::load_kvm(&line));
+    Ok(machine)
+}
+
+fn new(stage: Stage) -> Result<Machine> {
+    Machine::new(stage, QEMU.as_ref(), Files::Kept, |line| {
+        port::progress(line)
+    })
 }

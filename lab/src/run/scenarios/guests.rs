@@ -17,6 +17,9 @@ pub(super) const IN_KVM: Scenes = &[("five", 5), ("two", 2), ("veto", 1), ("qemu
 /// Those with devices: disks that are written, two guests that talk to each other, NUMA nodes.
 pub(super) const DEVICES: Scenes = &[("disks", 2), ("pair", 2), ("nodes", 2)];
 
+/// The one with a distribution's Linux in two guests, and a TCP connection between them.
+pub(super) const LINUX: Scenes = &[("linux", 2)];
+
 /// That in which a guest looks at its clock over twenty updates in a row.
 pub(super) const CLOCKS: Scenes = &[("twenty", 20)];
 
@@ -36,23 +39,23 @@ pub(super) const KILLS: Scenes = &[
     ("kills-after", 3),
 ];
 
-/// The demonstration with a guest.
+/// The demonstration with guests.
 pub(super) fn demo() -> Scenario {
     Scenario {
-        needs: &[Artifact::Qemu],
-        timeout: BASE_TIMEOUT * 2,
+        needs: &[Artifact::Qemu, Artifact::Kvm, Artifact::CloudLinux],
+        timeout: BASE_TIMEOUT * 4,
         cmdline: vec![SCRATCH],
         expect: Expect {
-            cases: 3,
-            named: &["the guest went on"],
+            cases: 4,
+            named: &["the guests went on"],
             exactly: false,
             kexecs: Some(1),
         },
-        cost: 26,
+        cost: 45,
         ..scenario(
             "demo-vm",
             "demo-vm",
-            "a guest of an unmodified QEMU keeps its memory across an update of its host",
+            "two Linux guests of an unmodified QEMU keep memory and connection across an update of their host",
         )
         .kexec("rust", "rust-next")
     }
@@ -89,6 +92,14 @@ pub(super) fn in_kvm(
     let mut scenario = guests(name, scenes, kernels, 147);
     scenario.needs = &[Artifact::Qemu, Artifact::Kvm];
     scenario.args.push("kvm:yes".to_owned());
+    scenario
+}
+
+/// The same with guests that run a distribution's Linux.
+pub(super) fn linux(name: &str, scenes: Scenes, kernels: (&'static str, &'static str)) -> Scenario {
+    let mut scenario = in_kvm(name, scenes, kernels);
+    scenario.needs = &[Artifact::Qemu, Artifact::Kvm, Artifact::CloudLinux];
+    scenario.cost = 77;
     scenario
 }
 

@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::process::{Child, ExitStatus};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use luo_scenes::stage::within;
 use luo_varlink::HistoryEntry;
 
-use super::Machine;
+use super::{Begins, Machine};
 use crate::image::STEP;
 use crate::patience::PATIENCE;
 use crate::ticks::{Tick, Ticks};
@@ -43,7 +44,7 @@ impl Machine {
     }
 
     /// The luo-qemu has not ended, unless that was waited for.
-    fn lives(&self) -> Result<()> {
+    pub(crate) fn lives(&self) -> Result<()> {
         let mut running = self.running.borrow_mut();
         let ended = running.as_mut().map(Child::try_wait).transpose()?.flatten();
         match ended {
@@ -59,6 +60,17 @@ impl Machine {
 
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("luo-qemu.log")).unwrap_or_default()
+    }
+
+    /// For how long the guest stood still, as luo-qemu has said it of itself.
+    pub(crate) fn stood_still(&self) -> Result<Duration> {
+        let output = self.stage.luoctl("inspect").arg(self.name).output()?;
+        let text = String::from_utf8(output.stdout)?;
+        let (_, stood) = text
+            .split_once("stood still for ")
+            .with_context(|| format!("luoctl inspect says: {text}"))?;
+        let seconds: f64 = stood.split(' ').next().unwrap_or_default().parse()?;
+        Ok(Duration::try_from_secs_f64(seconds)?)
     }
 
     /// The last QEMU's process, as luo-qemu has told it.
@@ -83,7 +95,7 @@ impl Machine {
     /// # Errors
     /// One does not follow.
     pub fn counts(&self) -> Result<u64> {
-        if self.bare.is_some() {
+        if matches!(self.begins, Begins::Bare(_)) {
             let lines = self.bare_lines()?;
             return Ok(lines.last().map_or(0, |line| line.count));
         }

@@ -9,7 +9,7 @@ use anyhow::{Result, anyhow};
 use luo_monitor::point::Point;
 use luo_varlink::paths;
 
-use super::{Files, Machine};
+use super::{Begins, Files, Machine};
 use crate::command::{KILLED_AT, QEMU_KILLED_AT};
 use crate::{keeper, steps};
 
@@ -60,15 +60,16 @@ impl Machine {
         if self.in_kvm {
             command.args(KVM);
         }
-        match self.bare {
-            Some(processors) => {
+        match self.begins {
+            Begins::Bare(processors) => {
                 command.args(["-kernel", &show("bare")]);
                 command.args(["-smp", &processors.to_string()]);
             }
-            None => {
+            Begins::Disk => {
                 let disk = format!("file={},format=raw,if=ide", show("disk"));
                 command.args(["-drive", &disk]);
             }
+            Begins::Otherwise => {}
         }
         let serial = format!("file,id=serial,path={},append=on", show("serial"));
         command.args(["-chardev", &serial, "-serial", "chardev:serial"]);

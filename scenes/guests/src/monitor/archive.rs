@@ -1,15 +1,30 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An initramfs with one program in it: a cpio archive of the form `newc`.
+//! An initramfs with one program in it, and files for that: a cpio archive of the form `newc`.
+
+/// The folder of the files.
+pub const FILES: &str = "files";
 
 /// The archive, with the program as its init.
 #[must_use]
 pub fn of(program: &[u8]) -> Vec<u8> {
+    with(program, &[])
+}
+
+/// The same, with files by their names in [`FILES`].
+#[must_use]
+pub fn with(program: &[u8], files: &[(String, Vec<u8>)]) -> Vec<u8> {
     let mut to = Vec::new();
     // The kernel opens it for init.
     add(&mut to, "dev", 0o040_755, (0, 0), &[]);
     add(&mut to, "dev/console", 0o020_600, (5, 1), &[]);
     add(&mut to, "proc", 0o040_755, (0, 0), &[]);
+    add(&mut to, "sys", 0o040_755, (0, 0), &[]);
     add(&mut to, "init", 0o100_755, (0, 0), program);
+    add(&mut to, FILES, 0o040_755, (0, 0), &[]);
+    for (name, content) in files {
+        let name = format!("{FILES}/{name}");
+        add(&mut to, &name, 0o100_644, (0, 0), content);
+    }
     add(&mut to, "TRAILER!!!", 0, (0, 0), &[]);
     to
 }
@@ -37,11 +52,12 @@ fn add(to: &mut Vec<u8>, name: &str, mode: u32, device: (u32, u32), content: &[u
 mod tests {
     #[test]
     fn an_archive_is_as_long_as_what_is_in_it_says() {
-        let bytes = super::of(b"program");
-        let heads = ["070701"; 5];
+        let bytes = super::with(b"program", &[("odd".to_owned(), b"content".to_vec())]);
+        let heads = ["070701"; 8];
         let text = String::from_utf8_lossy(&bytes);
         assert_eq!(text.matches(heads[0]).count(), heads.len());
         assert_eq!(bytes.len() % 4, 0);
         assert!(text.contains("init\0") && text.contains("program"));
+        assert!(text.contains("files/odd\0") && text.contains("content"));
     }
 }

@@ -101,7 +101,7 @@ fn measured(machine: &Machine, boot: usize, entry: &HistoryEntry) -> Result<()> 
         Ok(Duration::from_micros(ticks.saturating_mul(1000) / khz))
     };
     let by_guest = between(last.ticks, first.ticks)?;
-    let by_monitor = monitors(machine)?;
+    let by_monitor = machine.stood_still()?;
     let by_agent = entry.away_us(GUEST).context("the agent does not know it")?;
     let by_agent = Duration::from_micros(by_agent);
     let to_the_jump = to_the_jump(entry)?;
@@ -128,17 +128,6 @@ fn measured(machine: &Machine, boot: usize, entry: &HistoryEntry) -> Result<()> 
     ensure!(to_the_jump <= TO_THE_JUMP, "the jump came late");
     ensure!(to_the_jump + after <= BESIDE, "the guest came late");
     Ok(())
-}
-
-/// For how long the guest stood still, as luo-qemu has said it of itself.
-fn monitors(machine: &Machine) -> Result<Duration> {
-    let output = machine.stage.luoctl("inspect").arg(GUEST).output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let (_, stood) = text
-        .split_once("stood still for ")
-        .with_context(|| format!("luoctl inspect says: {text}"))?;
-    let seconds: f64 = stood.split(' ').next().unwrap_or_default().parse()?;
-    Ok(Duration::try_from_secs_f64(seconds)?)
 }
 
 /// From when the guest was asked to stand still to the jump.
