@@ -142,9 +142,9 @@ const REASONS: &[Reason] = &[
     Reason {
         metric: "PRESERVE_FD, a page",
         loads: &["16M-scattered"],
-        functions: &["kho_preserve_pages", "luo_memfd_take"],
-        sentence: "Each page is a run of its own: Kexec HandOver takes its lock and goes down six levels \
-                   for each key, and has no call for many.",
+        functions: &["luo_memfd_keep", "luo_memfd_take"],
+        sentence: "Each page is a run of its own: a key of its own in Kexec HandOver's tree, which is locked \
+                   once for many, and a record of its own, under a digest.",
     },
     Reason {
         metric: "PRESERVE_FD, a page",
@@ -165,7 +165,7 @@ const REASONS: &[Reason] = &[
         metric: "PRESERVE_FD, a page",
         loads: &[],
         functions: &[
-            "kho_preserve_pages",
+            "luo_memfd_keep",
             "luo_memfd_take",
             "luo_memfd_same_payer",
         ],

@@ -109,6 +109,12 @@ impl Processors {
         clock: Clock::Host,
     };
 
+    /// The same with one.
+    pub const ONE: Self = Self {
+        count: 1,
+        ..Self::TWO
+    };
+
     /// Each with half of the memory.
     pub const TWO_WITH_A_NODE_EACH: Self = Self {
         nodes: 2,

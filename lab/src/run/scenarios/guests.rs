@@ -99,6 +99,7 @@ pub(super) fn in_kvm(
 pub(super) fn linux(name: &str, scenes: Scenes, kernels: (&'static str, &'static str)) -> Scenario {
     let mut scenario = in_kvm(name, scenes, kernels);
     scenario.needs = &[Artifact::Qemu, Artifact::Kvm, Artifact::CloudLinux];
+    scenario.processors = Processors::ONE;
     scenario.cost = 77;
     scenario
 }

@@ -27,6 +27,9 @@ const LINE: &str = "console=ttyS0 quiet loglevel=3";
 /// Bytes at the end of what a guest has said in which there is a whole tick.
 const TAIL: u64 = 1024;
 
+/// Lines that are shown of a guest with which something is wrong.
+const LINES: usize = 60;
+
 /// Both, in one boot of their host.
 pub struct Pair {
     guests: [Machine; 2],
@@ -121,15 +124,30 @@ impl Pair {
                 let last = last(&guest.path("serial"))?;
                 Ok(last.is_some_and(|last| last.number >= number && last.received > due))
             });
-            came.with_context(|| {
-                let said = fs::read(guest.path("serial")).unwrap_or_default();
-                format!("{}\n{}", String::from_utf8_lossy(&said), guest.log())
-            })?;
+            // Why one does not go on is often told by the other one.
+            came.with_context(|| Side::BOTH.map(|side| self.said(side)).concat())?;
             let ticks = self.ticks(side)?;
             said::prove(ticks.get(begun.len()..).unwrap_or_default())
                 .with_context(|| side.name())?;
         }
         Ok(())
+    }
+
+    /// The end of what one has said, and what luo-qemu has said of it.
+    fn said(&self, side: Side) -> String {
+        let guest = self.guest(side);
+        let said = fs::read(guest.path("serial")).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        let lines: Vec<_> = said.lines().collect();
+        let end = lines
+            .get(lines.len().saturating_sub(LINES)..)
+            .unwrap_or_default();
+        format!(
+            "the {}:\n{}\n{}\n",
+            side.name(),
+            end.join("\n"),
+            guest.log()
+        )
     }
 
     /// What both have seen of the jump into this boot.
