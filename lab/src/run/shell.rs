@@ -139,7 +139,7 @@ mod tests {
 
         let why = |files: &[PathBuf]| format!("{:#}", brought(files).unwrap_err());
         let gone = folder.path().join("gone");
-        let refused = why(&[gone.clone()]);
+        let refused = why(std::slice::from_ref(&gone));
         assert!(refused.contains(&format!("{}", gone.display())) && refused.contains("No such"));
         assert!(why(&[folder.path().to_owned()]).contains("no file"));
         let twice = why(&[program, file("other/program", 0o700)]);
