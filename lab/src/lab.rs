@@ -118,6 +118,11 @@ impl Lab {
     /// # Errors
     /// Something cannot be built.
     pub fn boot_files(&self, scenario: &Scenario) -> Result<BootFiles> {
+        self.boot_files_with(scenario, Tree::new())
+    }
+
+    /// As [`Self::boot_files`], with further files in a guest that has our own init.
+    fn boot_files_with(&self, scenario: &Scenario, further: Tree) -> Result<BootFiles> {
         let mut images = self.kernels(&scenario.variants())?;
         let kernel = images
             .get(scenario.first)
@@ -147,6 +152,7 @@ impl Lab {
             None
         };
         let mut files = modules;
+        files.extend(further);
         if scenario.needs(Artifact::Qemu) {
             files.extend(build::qemu::files(&self.cache)?);
         }
@@ -264,13 +270,20 @@ impl Lab {
     }
 
     /// Boots `variant` with a shell on the terminal and waits for its end. Every
-    /// kernel in `with` is there to be kexec'd into.
+    /// kernel in `with` is there to be kexec'd into, and `files` under `/root`.
     ///
     /// # Errors
-    /// Something cannot be built or QEMU fails.
-    pub fn shell(&self, variant: &'static Variant, with: &[&'static Variant]) -> Result<()> {
+    /// A file is not there, something cannot be built, or QEMU fails.
+    pub fn shell(
+        &self,
+        variant: &'static Variant,
+        with: &[&'static Variant],
+        files: &[PathBuf],
+    ) -> Result<()> {
         let scenario = shell::scenario(variant, with);
-        shell::run(&scenario, &self.boot_files(&scenario)?)
+        let mut further = shell::brought(files)?;
+        further.extend(shell::own(self.programs()?));
+        shell::run(&scenario, &self.boot_files_with(&scenario, further)?)
     }
 
     /// A console's log of its own for this run, so that two runs of a scenario

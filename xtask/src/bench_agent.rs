@@ -32,7 +32,6 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
-    show::line("==> building the simulator, the agent and the crowd");
     let programs = programs::build(&PACKAGES)?;
     let mut runs = Runs::default();
     for run in 1..=args.repeats {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask vm`: single machines.
 
+use std::path::PathBuf;
+
 use crate::tally::Tally;
 use anyhow::Result;
 use luo_lab::build::variant::{VARIANTS, Variant};
@@ -38,6 +40,10 @@ pub(crate) enum Command {
         /// Kernels to kexec into, by default the booted one again
         #[arg(long, value_delimiter = ',')]
         next: Vec<String>,
+        /// A file to bring along, into /root; more than once for several. There are no libraries:
+        /// a program has to be static
+        #[arg(long, value_name = "PATH")]
+        with_file: Vec<PathBuf>,
     },
 }
 
@@ -57,13 +63,17 @@ pub(crate) fn run(lab: &Lab, command: Command) -> Result<bool> {
             list();
             Ok(true)
         }
-        Command::Shell { variant, next } => {
+        Command::Shell {
+            variant,
+            next,
+            with_file,
+        } => {
             let variant = Variant::find(&variant)?;
             let mut with = find_all(&next)?;
             if with.is_empty() {
                 with.push(variant);
             }
-            lab.shell(variant, &with)?;
+            lab.shell(variant, &with, &with_file)?;
             Ok(true)
         }
     }

@@ -95,7 +95,12 @@ fn look(session: &Session) -> Result<()> {
 
 /// This kernel says how many files the last one has lost.
 fn says(files: u64) -> Result<()> {
-    let line = format!("luo: {files} files, 0 sessions and 0 subsystems were lost in the update");
+    let files = if files == 1 {
+        "1 file".to_owned()
+    } else {
+        format!("{files} files")
+    };
+    let line = format!("luo: {files}, 0 sessions and 0 subsystems were lost in the update");
     let log = Reader::from_boot()?.read()?;
     let said = log.iter().filter(|message| message.text == line);
     ensure!(said.count() == 1, "the log does not say once: {line}");

@@ -2,7 +2,7 @@
 //! The lines of the log, in the same words for every host.
 
 use luo_abi::rfc::{Event, State};
-use luo_core::ops::Report;
+use luo_core::ops::{Count, Report};
 use luo_core::{
     Actor, Compat, Error, Failure, FileName, Losses, Part, RootFields, SessionId, SessionName, Whom,
 };
@@ -49,8 +49,10 @@ fn lost_in_all(host: &impl CallHost, losses: &Losses, when: &str) {
     host.say(
         Level::Error,
         format_args!(
-            "{} files, {} sessions and {} subsystems{unread} {when}",
-            losses.files, losses.sessions, losses.subsystems
+            "{}, {} and {}{unread} {when}",
+            Count(losses.files, "file"),
+            Count(losses.sessions, "session"),
+            Count(losses.subsystems, "subsystem")
         ),
     );
 }
@@ -79,8 +81,9 @@ pub fn handler_is_missing(host: &impl CallHost, handler: &Compat, first: &FileNa
     host.say(
         Level::Warning,
         format_args!(
-            "{first}, and {more} more files, wait for handler \"{handler}\", which is not here: \
-             load its module, or the next reboot loses them"
+            "{first}, and {}, wait for handler \"{handler}\", which is not here: \
+             load its module, or the next reboot loses them",
+            Count(more, "more file")
         ),
     );
 }
@@ -89,7 +92,10 @@ pub fn handler_is_missing(host: &impl CallHost, handler: &Compat, first: &FileNa
 pub fn more_are_missing(host: &impl CallHost, handlers: usize) {
     host.say(
         Level::Warning,
-        format_args!("files wait for {handlers} more handlers, not named one by one"),
+        format_args!(
+            "files wait for {}, not named one by one",
+            Count(handlers, "more handler")
+        ),
     );
 }
 
@@ -173,9 +179,9 @@ pub fn ended(host: &impl CallHost, report: &Report, micros: u64) {
         host.say(
             Level::Warning,
             format_args!(
-                "{} files are not let go of by their handlers, or needed by such; \
+                "not let go of by handlers, or needed by such: {}; \
                  the first call on each open of /dev/liveupdate tries again",
-                report.stuck
+                Count(report.stuck, "file")
             ),
         );
     }
@@ -183,8 +189,8 @@ pub fn ended(host: &impl CallHost, report: &Report, micros: u64) {
         host.say(
             Level::Info,
             format_args!(
-                "{} sessions that nobody has claimed are carried on",
-                report.carried
+                "carried on: {} that nobody has claimed",
+                Count(report.carried, "session")
             ),
         );
     }
@@ -192,8 +198,8 @@ pub fn ended(host: &impl CallHost, report: &Report, micros: u64) {
         host.say(
             Level::Warning,
             format_args!(
-                "{} sessions that nobody has claimed give way to new ones of their names",
-                report.superseded
+                "given up for new sessions of the same name: {} that nobody has claimed",
+                Count(report.superseded, "session")
             ),
         );
     }
@@ -201,9 +207,8 @@ pub fn ended(host: &impl CallHost, report: &Report, micros: u64) {
         host.say(
             Level::Warning,
             format_args!(
-                "{} sessions of the previous kernel are not finished; \
-                 they do not reach the next kernel",
-                report.lost
+                "left behind, because not finished: {} of the previous kernel",
+                Count(report.lost, "session")
             ),
         );
     }

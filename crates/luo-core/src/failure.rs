@@ -9,6 +9,7 @@ use luo_abi::rfc::Event;
 use crate::error::Error;
 use crate::file_name::FileName;
 use crate::text::{Compat, SessionName};
+use crate::update::Count;
 
 /// Why a transition failed. Whatever it had done is undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +105,9 @@ impl fmt::Display for Failure {
             Self::Image { files, subsystems } => write!(
                 f,
                 "the image was loaded by kexec_load and takes nothing over: \
-                 {files} files and {subsystems} subsystems would be lost"
+                 {} and {} would be lost",
+                Count(*files, "file"),
+                Count(*subsystems, "subsystem")
             ),
             Self::Engine(why) => write!(f, "{why}"),
         }

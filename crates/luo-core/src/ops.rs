@@ -58,4 +58,4 @@ pub use crate::update::leave::{close_session, do_rest, finish_session};
 pub use crate::update::loss::Obstacle;
 pub use crate::update::reboot::{reboot, Policy};
 pub use crate::update::takeover::{admit, take_over};
-pub use crate::update::Report;
+pub use crate::update::{Count, Report};

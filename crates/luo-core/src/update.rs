@@ -39,4 +39,4 @@ mod report;
 pub(crate) mod takeover;
 mod transition;
 
-pub use report::Report;
+pub use report::{Count, Report};

@@ -158,11 +158,30 @@ impl Policy {
     pub(crate) fn mistake(command_line: &str) -> Option<(String, String)> {
         let words = command_line.split_ascii_whitespace();
         words
-            .filter_map(|word| word.split_once('='))
-            .find_map(|(name, value)| {
-                let takes = Self::takes_instead(name.strip_prefix("liveupdate_")?, value)?;
-                Some((format!("{name}={value}"), takes))
+            .map(|word| (word, word.split_once('=').unwrap_or((word, ""))))
+            .find_map(|(word, (name, value))| {
+                let rest = name.strip_prefix("liveupdate")?;
+                // What it takes as `liveupdate` is not looked at: that is on, unless it is off.
+                let known = rest.is_empty() || Self::parameters().any(|known| known == name);
+                let takes = match rest.strip_prefix('_') {
+                    _ if !known => {
+                        let all: Vec<_> = Self::parameters().collect();
+                        format!("liveupdate or one of {}", all.join(", "))
+                    }
+                    Some(parameter) => Self::takes_instead(parameter, value)?,
+                    None => return None,
+                };
+                Some((word.to_owned(), takes))
             })
+    }
+
+    /// The names of the parameters of live update, but for `liveupdate` itself.
+    fn parameters() -> impl Iterator<Item = String> {
+        let words = Word::ALL.into_iter().map(Word::name);
+        let quotas = Whom::ALL.into_iter().map(Whom::word);
+        let others = ["openers", "open", "unowned", "patience"];
+        let all = words.chain(others).chain(quotas);
+        all.map(|name| format!("liveupdate_{name}"))
     }
 
     /// What a parameter takes, if it is one of live update and does not take this.
@@ -288,12 +307,17 @@ mod tests {
         let takes = |line: &str| Policy::mistake(line).map(|(_, takes)| takes);
         for right in [
             "quiet liveupdate=on liveupdate_openers=many",
+            "liveupdate unknown=1",
             "liveupdate_user=sessions=2 liveupdate_users=files=7,bytes=9",
             "liveupdate_patience=5 liveupdate_reboot=veto",
         ] {
             assert_eq!(takes(right), None, "{right}");
         }
         let quotas = "sessions=N,files=N,dependencies=N,bytes=N, or some of these";
+        let known = "liveupdate or one of liveupdate_unclaimed, liveupdate_reboot, \
+                     liveupdate_legacy, liveupdate_memfd, liveupdate_user_kinds, \
+                     liveupdate_openers, liveupdate_open, liveupdate_unowned, \
+                     liveupdate_patience, liveupdate_user, liveupdate_users";
         for (wrong, right) in [
             ("liveupdate_openers=2", "one or many"),
             ("liveupdate_reboot=no", "lose or veto"),
@@ -301,6 +325,10 @@ mod tests {
             ("liveupdate_users=sessions", quotas),
             ("liveupdate_patience=0", "a number of seconds from 1 to"),
             ("liveupdate_patience=soon", "a number of seconds from 1 to"),
+            ("liveupdate_opener=many", known),
+            ("liveupdates=on", known),
+            ("liveupdate-open=admin", known),
+            ("liveupdate_veto", known),
         ] {
             let line = format!("quiet {wrong}");
             let (word, takes) = Policy::mistake(&line).expect(wrong);

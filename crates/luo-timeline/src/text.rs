@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Times, sizes, and words of others, as people read them.
 
+use std::fmt;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The last moment that has a date of four digits: microseconds since 1970.
@@ -129,11 +131,9 @@ pub fn list(names: &[String]) -> String {
 
 /// So many of something.
 #[must_use]
-pub fn count(number: usize, one: &str) -> String {
-    match number {
-        1 => format!("1 {one}"),
-        number => format!("{number} {one}s"),
-    }
+pub fn count<N: fmt::Display + PartialEq + From<u8>>(number: N, one: &str) -> String {
+    let end = if number == N::from(1) { "" } else { "s" };
+    format!("{number} {one}{end}")
 }
 
 #[cfg(test)]

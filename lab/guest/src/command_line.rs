@@ -36,10 +36,25 @@ impl CommandLine {
     /// Replaces `name=value`, or adds it.
     pub(crate) fn set(&mut self, name: &str, value: impl fmt::Display) {
         self.unset(name);
+        self.insert(format!("{name}={value}"));
+    }
+
+    fn insert(&mut self, word: String) {
         // A word behind "--" belongs to init and would be lost on the kernel.
         let end = self.words.iter().position(|word| word == "--");
-        let end = end.unwrap_or(self.words.len());
-        self.words.insert(end, format!("{name}={value}"));
+        self.words.insert(end.unwrap_or(self.words.len()), word);
+    }
+
+    /// Takes a word of a person: `name=value` as [`Self::set`] does, another once.
+    pub(crate) fn add(&mut self, word: &str) {
+        match word.split_once('=') {
+            Some((name, value)) => self.set(name, value),
+            None => {
+                if !self.words.iter().any(|known| known == word) {
+                    self.insert(word.to_owned());
+                }
+            }
+        }
     }
 
     /// Removes `name=value`, if it is there.
@@ -152,6 +167,18 @@ mod tests {
         let mut line = CommandLine::parse("quiet -- shell");
         line.set("a", 1);
         assert_eq!(line.to_line().unwrap(), "quiet a=1 -- shell");
+    }
+
+    #[test]
+    fn words_of_a_person_replace_or_are_added_once() {
+        let mut line = CommandLine::parse("quiet liveupdate=on -- shell");
+        for word in ["liveupdate=off", "nokaslr", "nokaslr", "quiet"] {
+            line.add(word);
+        }
+        assert_eq!(
+            line.to_line().unwrap(),
+            "quiet liveupdate=off nokaslr -- shell"
+        );
     }
 
     #[test]

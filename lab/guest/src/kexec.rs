@@ -4,7 +4,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use luo_lab_protocol::{KERNEL_DIR, param};
@@ -22,8 +22,19 @@ const INITRD: &str = "/sys/firmware/initrd";
 /// # Errors
 /// If there is no such kernel, or the kernel refuses it.
 pub(crate) fn load(guest: &Guest, edit: impl FnOnce(&mut CommandLine, &mut Args)) -> Result<()> {
-    let path = next_kernel(guest)?;
-    let kernel = File::open(&path).with_context(|| format!("{}", path.display()))?;
+    load_kernel(&next_kernel(guest)?, guest, edit)
+}
+
+/// As [`load`], a kernel that the command line does not have to name.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_kernel(
+    path: &Path,
+    guest: &Guest,
+    edit: impl FnOnce(&mut CommandLine, &mut Args),
+) -> Result<()> {
+    let kernel = File::open(path).with_context(|| format!("{}", path.display()))?;
     let initrd = initrd().context("the initramfs; is retain_initrd on the command line?")?;
     let line = CString::new(guest.next_line(edit).to_line()?)?;
     luo_sys::kexec::load(&kernel, Some(&initrd), &line)

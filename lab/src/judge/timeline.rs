@@ -157,7 +157,7 @@ mod tests {
         Timeline {
             marks,
             frozen: frozen(
-                "[ 1.0] luo: reboot: normal -> frozen, 1 sessions, 2 files, 0 subsystems in 345 us",
+                "[ 1.0] luo: reboot: normal -> frozen, 1 session, 2 files, 0 subsystems in 345 us",
             ),
         }
     }

@@ -26,7 +26,6 @@ const SPANS: &[(&str, &str, &str)] = &[
 ];
 
 pub(super) fn run() -> Result<bool> {
-    show::line("==> building the simulator and the service");
     let folder = programs::build(&PACKAGES)?;
     show::line("==> luo-sim run --boots 2 -- luo-demo");
     let mut child = Command::new(folder.join("luo-sim"))

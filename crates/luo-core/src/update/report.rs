@@ -93,12 +93,13 @@ impl fmt::Display for Report {
     }
 }
 
-/// A number of things, in words.
-struct Count(usize, &'static str);
+/// A number of things, in words: of one, the word as it stands here, and else with an s.
+#[derive(Clone, Copy, Debug)]
+pub struct Count<N>(pub N, pub &'static str);
 
-impl fmt::Display for Count {
+impl<N: fmt::Display + PartialEq + From<u8>> fmt::Display for Count<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = if self.0 == 1 { "" } else { "s" };
+        let end = if self.0 == N::from(1) { "" } else { "s" };
         write!(f, "{} {}{end}", self.0, self.1)
     }
 }

@@ -22,6 +22,7 @@
 use std::time::Instant;
 
 use luo_sys::{Direction, Event as KernelEvent};
+use luo_timeline::text::count;
 use luo_varlink::admin::Error;
 use luo_varlink::{Check, CheckStatus, HistoryEntry, Phase, Plan, Step, Target, TimelineKind};
 
@@ -273,7 +274,8 @@ impl Agent {
             let excess = match sum {
                 (files, _) if files > limits.files => {
                     format!(
-                        "it preserves {files} files, and the policy allows {}",
+                        "it preserves {}, and the policy allows {}",
+                        count(files, "file"),
                         limits.files
                     )
                 }

@@ -21,6 +21,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use luo_timeline::text::count;
 use luo_varlink::HistoryEntry;
 
 use self::disk::Disk;
@@ -256,9 +257,9 @@ impl History {
         }
         if let Some(last) = queue.given_up.last() {
             past.problems.push(format!(
-                "{} updates, the last of them {last}, made way for newer ones, as the disk took \
+                "newer updates took the place of {}, of which {last} is the last, as the disk took \
                  none: luod's log has what came of them",
-                queue.given_up.len()
+                count(queue.given_up.len(), "other")
             ));
         }
         past.updates.truncate(most);

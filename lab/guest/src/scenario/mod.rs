@@ -36,6 +36,7 @@ use crate::init::Guest;
 pub(crate) use accounts::{ARGUMENT as ACCOUNTS_HOLDER, main as hold};
 pub(crate) use hostile_client::ARGUMENT as HOSTILE_CLIENT;
 pub(crate) use hostile_client::parts::main as be_hostile;
+pub(crate) use shell::{JUMP, jump};
 
 /// A scenario: runs in each kernel of the chain, and returns in the last one.
 /// An error ends the run as failed.
