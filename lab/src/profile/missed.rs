@@ -164,11 +164,7 @@ const REASONS: &[Reason] = &[
     Reason {
         metric: "PRESERVE_FD, a page",
         loads: &[],
-        functions: &[
-            "luo_memfd_keep",
-            "luo_memfd_take",
-            "luo_memfd_same_payer",
-        ],
+        functions: &["luo_memfd_keep", "luo_memfd_take", "luo_memfd_same_payer"],
         sentence: "The page cache is walked page by page: to refer to each, and to see whether it can stay \
                    and who pays.",
     },
