@@ -5,7 +5,6 @@
 use std::os::fd::OwnedFd;
 
 use luo_preflight::file::Kind;
-use luo_timeline::text;
 use luo_varlink::client::{Declared, Error};
 
 use super::Agent;
@@ -66,10 +65,7 @@ impl Agent {
         };
         let limit = self.policy().limits(&caller.identity).files;
         if count(workload) as u64 >= limit {
-            let limit = format!(
-                "{} of a workload; the policy file says so",
-                text::count(limit, "file")
-            );
+            let limit = format!("{limit} files of a workload; the policy file says so");
             return Err(Error::TooMany { limit });
         }
         let user = caller.identity.uid;

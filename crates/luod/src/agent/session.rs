@@ -12,7 +12,6 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use luo_sys::{Direction, Session, SessionName, SessionState};
-use luo_timeline::text::count;
 use luo_varlink::client::Error;
 use luo_varlink::{Phase, WorkloadState};
 use tokio::time::Instant;
@@ -243,10 +242,7 @@ impl Agent {
         }
         let limit = self.policy().limits(&caller.identity).sessions;
         if state.sessions.of(workload).count() >= limit {
-            let limit = format!(
-                "{} of a workload; the policy file says so",
-                count(limit, "session")
-            );
+            let limit = format!("{limit} sessions of a workload; the policy file says so");
             return Err(Error::TooMany { limit });
         }
         let user = caller.identity.uid;

@@ -22,7 +22,6 @@
 use std::time::Instant;
 
 use luo_sys::{Direction, Event as KernelEvent};
-use luo_timeline::text::count;
 use luo_varlink::admin::Error;
 use luo_varlink::{Check, CheckStatus, HistoryEntry, Phase, Plan, Step, Target, TimelineKind};
 
@@ -274,8 +273,7 @@ impl Agent {
             let excess = match sum {
                 (files, _) if files > limits.files => {
                     format!(
-                        "it preserves {}, and the policy allows {}",
-                        count(files, "file"),
+                        "it preserves {files} files, and the policy allows {}",
                         limits.files
                     )
                 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use luo_preflight::running::holders;
 use luo_sys::{Direction, SessionState, State as KernelState};
-use luo_timeline::text::count;
 use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, WorkloadState};
 
 use super::Agent;
@@ -72,11 +71,10 @@ const HANGS: Duration = Duration::from_secs(5);
 
 /// Says that the kernel does not let go of what luod has let go of.
 pub(super) fn not_closed() -> Option<String> {
-    let (many, waited) = aside::hanging(HANGS)?;
+    let (count, waited) = aside::hanging(HANGS)?;
     Some(format!(
-        "the kernel has not let go yet of {} that luod has closed, of one of them \
+        "the kernel has not let go yet of {count} descriptors that luod has closed, of one of them \
          for {} s: a session among them takes part in updates",
-        count(many, "descriptor"),
         waited.as_secs()
     ))
 }
@@ -168,9 +166,8 @@ impl Agent {
         let dropped = log::dropped();
         if dropped > 0 {
             warnings.push(format!(
-                "luod has dropped {} of its log: whoever reads that does not, or did not, keep up \
-                 with it",
-                count(dropped, "line")
+                "{dropped} lines of luod's log were dropped: whoever reads it does not, or did not, \
+                 keep up with it"
             ));
         }
         if let Some((what, since)) = self.hangs_in() {
@@ -194,7 +191,8 @@ impl Agent {
         let full = full.map(|why| format!("{}: {}", full_disk(&config, &why), full_remedy(&why)));
         let unwritten = match self.history.count_unwritten() {
             0 => None,
-            many => Some(format!("{} that are over", count(many, "update"))),
+            1 => Some("1 update that is over".to_owned()),
+            many => Some(format!("{many} updates that are over")),
         };
         let unwritten =
             unwritten.map(|updates| format!("{updates} could not be written to {folder}"));

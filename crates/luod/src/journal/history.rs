@@ -21,7 +21,6 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use luo_timeline::text::count;
 use luo_varlink::HistoryEntry;
 
 use self::disk::Disk;
@@ -257,9 +256,9 @@ impl History {
         }
         if let Some(last) = queue.given_up.last() {
             past.problems.push(format!(
-                "newer updates took the place of {}, of which {last} is the last, as the disk took \
+                "{} updates, the last of them {last}, made way for newer ones, as the disk took \
                  none: luod's log has what came of them",
-                count(queue.given_up.len(), "other")
+                queue.given_up.len()
             ));
         }
         past.updates.truncate(most);

@@ -10,7 +10,6 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use luo_timeline::text::count;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
@@ -75,10 +74,7 @@ pub(crate) fn begin() -> io::Result<Rest> {
 
 /// That lines were dropped, as a line.
 fn words(dropped: usize) -> String {
-    format!(
-        "luod: nobody read this log: dropped {}\n",
-        count(dropped, "line")
-    )
+    format!("luod: nobody read this log: {dropped} lines were dropped\n")
 }
 
 /// How many lines were dropped, because nobody read those before.

@@ -5,8 +5,6 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use luo_timeline::text::count;
-
 /// Lines in a window.
 const LINES: u32 = 20;
 
@@ -36,7 +34,7 @@ impl Quiet {
     pub(crate) fn warn(&self, text: &str) {
         if let Some(left_out) = self.may(Instant::now()) {
             if left_out > 0 {
-                tracing::warn!("left out: {} about peers", count(left_out, "warning"));
+                tracing::warn!("{left_out} warnings about peers were left out");
             }
             tracing::warn!("{text}");
         }

@@ -3,7 +3,6 @@
 
 use std::rc::Rc;
 
-use luo_timeline::text::count;
 use luo_varlink::status::{Current, Error, History, INTERFACE, Method};
 use tokio::sync::broadcast::error::RecvError;
 use zlink_core::varlink_service;
@@ -79,7 +78,7 @@ async fn watch(served: &mut Served<'_>) -> std::result::Result<Result, End> {
         match served.wait(false, lines.recv()).await? {
             Some(Ok(event)) => served.tell(&event).await?,
             Some(Err(RecvError::Lagged(lost))) => {
-                let limit = format!("the watcher is behind by {}", count(lost, "line"));
+                let limit = format!("the watcher is {lost} lines behind");
                 return Ok(Err(Error::TooMany { limit }.into()));
             }
             Some(Err(RecvError::Closed)) | None => {

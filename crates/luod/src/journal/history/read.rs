@@ -4,7 +4,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use luo_timeline::text::count;
 use luo_varlink::HistoryEntry;
 
 use super::line::{MAX_LINE, shortened};
@@ -132,7 +131,7 @@ impl Read {
     pub(super) fn count_the_rest(&mut self) {
         let more = self.bad.saturating_sub(MAX_PROBLEMS as u64);
         if more > 0 {
-            let problem = format!("not to be read: {} of it", count(more, "more line"));
+            let problem = format!("{more} more lines of it cannot be read");
             self.problems.push(problem);
         }
     }

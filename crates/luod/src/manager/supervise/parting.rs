@@ -7,7 +7,6 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use luo_sys::Session;
-use luo_timeline::text;
 
 /// How long the kernel may take to name all that is kept.
 const NAMING: Duration = Duration::from_secs(3);
@@ -22,7 +21,10 @@ pub(super) const KEEP_RUNNING: &str = "do not end this process: what it keeps go
 
 /// How many descriptors those are.
 pub(super) fn count(many: usize) -> String {
-    text::count(many, "descriptor")
+    match many {
+        1 => "1 descriptor".to_owned(),
+        many => format!("{many} descriptors"),
+    }
 }
 
 /// Says what goes with this process, which is told to end.
