@@ -44,6 +44,7 @@ pub(super) fn demo() -> Scenario {
     Scenario {
         needs: &[Artifact::Qemu, Artifact::Kvm, Artifact::CloudLinux],
         timeout: BASE_TIMEOUT * 4,
+        processors: Processors::ONE,
         cmdline: vec![SCRATCH],
         expect: Expect {
             cases: 4,
@@ -99,6 +100,7 @@ pub(super) fn in_kvm(
 pub(super) fn linux(name: &str, scenes: Scenes, kernels: (&'static str, &'static str)) -> Scenario {
     let mut scenario = in_kvm(name, scenes, kernels);
     scenario.needs = &[Artifact::Qemu, Artifact::Kvm, Artifact::CloudLinux];
+    // With two, a guest was now and then seen to be reset or to stand still, before any update, too.
     scenario.processors = Processors::ONE;
     scenario.cost = 77;
     scenario
